@@ -1,0 +1,146 @@
+"""What goes into the routing policy and what comes out of it. The policy is `step(state, event, now) -> (state, decisions)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A human. `skills`: skill or language tag -> level 1..5. `aor`: the SIP address their phone registers."""
+
+    id: str
+    name: str
+    aor: str
+    skills: dict[str, int] = field(default_factory=dict)
+    queues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """`skills`: levels an agent must have. `priority`: added for each call in it. `ring_s`: how long one phone rings.
+    `announce_s`: seconds between position announcements. `wrap_up_s`: seconds an agent has after a call."""
+
+    id: str
+    skills: dict[str, int] = field(default_factory=dict)
+    priority: int = 0
+    ring_s: float = 15.0
+    announce_s: float = 30.0
+    wrap_up_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallQueued:
+    """A caller waits for a human. `priority` comes from intent and tier; `emergency` goes before everything."""
+
+    call: str
+    queue: str
+    language: str
+    intent: str | None = None
+    priority: int = 0
+    emergency: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallLeft:
+    """The caller hung up, or left a message, or was otherwise taken out of the queue."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUp:
+    """The agent's phone is registered and the agent takes calls."""
+
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDown:
+    """The agent's registration ended, or the agent paused."""
+
+    agent: str
+    reason: str = "signed out"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    call: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferFailed:
+    """The agent's phone was busy, declined, unreachable or did not answer in time."""
+
+    call: str
+    agent: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """The conversation between this caller and this agent is over."""
+
+    call: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The clock reached `State.deadline`."""
+
+
+RoutingEvent = CallQueued | CallLeft | AgentUp | AgentDown | OfferAnswered | OfferFailed | CallFinished | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One agent as seen when a decision was made. `rejected` is None for the chosen one, else why not."""
+
+    agent: str
+    score: float
+    rejected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOffer:
+    """Ring this agent for this call until `until` (monotonic seconds). `why` is one sentence; `candidates` all agents looked at."""
+
+    call: str
+    agent: str
+    queue: str
+    until: float
+    why: str
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawOffer:
+    """Stop ringing this agent (ring time is over, the caller left, or an emergency took the agent)."""
+
+    call: str
+    agent: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Tell the caller: `position` counts from 1; `wait_s` is the expected wait or None when nothing is known."""
+
+    call: str
+    position: int
+    wait_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NobodyThere:
+    """No agent who could take this call is signed in: tell the caller and take a message."""
+
+    call: str
+    queue: str
+    why: str
+    candidates: tuple[Candidate, ...] = ()
+
+
+Decision = AgentOffer | WithdrawOffer | Position | NobodyThere
