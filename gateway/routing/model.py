@@ -1,4 +1,4 @@
-"""What goes into the routing policy and what comes out of it. The policy is `step(state, event, now) -> (state, decisions)`."""
+"""What goes into the routing policy and what comes out of it: `step(state, event, now) -> (state, decisions)`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A human. `skills`: skill or language tag -> level 1..5. `aor`: the SIP address their phone registers."""
+    """A human. `skills`: skill or language tag -> level 1..5; a tag such as `zh` covers `zh-CN`.
+    `queues`: the only queues they serve; empty means every queue whose skills they have.
+    `aor`: the SIP address their phone registers."""
 
     id: str
     name: str
@@ -105,7 +107,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class AgentOffer:
-    """Ring this agent for this call until `until` (monotonic seconds). `why` is one sentence; `candidates` all agents looked at."""
+    """Ring this agent for this call until `until` (monotonic seconds). `why` is one sentence, `candidates` are all
+    agents looked at."""
 
     call: str
     agent: str
@@ -117,7 +120,8 @@ class AgentOffer:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawOffer:
-    """Stop ringing this agent (ring time is over, the caller left, or an emergency took the agent)."""
+    """Stop ringing this agent (ring time is over, the caller left, or an emergency took the agent). It is also the
+    reply to an answer that came too late: that leg is hung up."""
 
     call: str
     agent: str
@@ -126,11 +130,13 @@ class WithdrawOffer:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Tell the caller: `position` counts from 1; `wait_s` is the expected wait or None when nothing is known."""
+    """Tell the caller: `position` counts from 1; `wait_s` is the expected wait or None when nothing is known.
+    `why` is one sentence on what the call waits for."""
 
     call: str
     position: int
     wait_s: float | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
