@@ -1,0 +1,1 @@
+"""One call as a pure reducer, and the driver that carries its commands out."""

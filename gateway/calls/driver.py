@@ -1,0 +1,351 @@
+"""Carries one call's commands out: engine, recognizer, SIP, record. All on the asyncio thread, never blocking it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gateway.calls import model as m
+from gateway.calls import reducer
+from gateway.calls.words import pieces
+from gateway.core.errors import TrunklineError
+from gateway.core.ports import Ranked
+from gateway.flow import turn
+from gateway.media import engine as media
+from gateway.sip import sdp
+from gateway.speech import ears
+
+if TYPE_CHECKING:
+    from gateway.calls.exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+UP_RING_POLL_S = 0.04
+"""How often a speaking caller's frames are fetched from the engine's ring."""
+
+NO_PROGRESS_S = 4.0
+"""An agent's phone that has not even said it rings by then is taken for gone."""
+
+
+class CallDriver:
+    """One call's hands. `feed` takes an event now; events that come while one is being handled wait their turn."""
+
+    def __init__(self, exchange: Exchange, call: m.Call, sip_call: str, leg: media.Leg) -> None:
+        self.exchange = exchange
+        self.call = call
+        self.sip_call = sip_call
+        self.leg = leg
+        self.ear = exchange.ears.open(call.id, self._on_ear)
+        self.agent_leg: media.Leg | None = None
+        self.agent_sip: str | None = None
+        self.recording_from = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump: asyncio.TimerHandle | None = None
+        self._progress: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        leg.on_event = self._on_leg
+
+    # --- events in ------------------------------------------------------------------------------------------------
+
+    def feed(self, event: m.CallEvent) -> None:
+        """Moves the call and carries out what comes of it."""
+        self.exchange.post(self, event)
+
+    def handle(self, event: m.CallEvent) -> None:
+        """Called by the exchange only, one event at a time."""
+        self.call, commands = reducer.step(self.call, event, self.exchange.clock.now())
+        for command in commands:
+            try:
+                _RUN[type(command)](self, command)
+            except TrunklineError as error:
+                log.error("a command of the call failed", extra={"fields": {"call": self.call.id, "error": str(error)}})
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self.call.deadline is not None and self.call.stage is not m.Stage.ENDED:
+            wait = max(0.0, self.call.deadline - self.exchange.clock.now().mono)
+            self._timer = self._loop.call_later(wait + 0.001, self.feed, m.Tick())
+
+    def _on_leg(self, event: media.LegEvent) -> None:
+        match event:
+            case media.SpeechStarted(muted=muted):
+                self.exchange.metrics.barge_in(muted)
+                self.feed(m.SpeechStarted(muted))
+                self._start_pump()
+            case media.SpeechEnded():
+                self.feed(m.SpeechEnded())
+            case media.KeyPressed(digit=digit):
+                self.feed(m.KeyPressed(digit))
+            case media.PromptStarted(token=token, at=at):
+                self.feed(m.PromptStarted(token, at))
+            case media.PromptDone(token=token, interrupted=interrupted):
+                if not interrupted:
+                    self.feed(m.PromptDone(token))
+            case media.RtpLost():
+                self.exchange.silence(self, agent=False)
+            case media.RtpBack():
+                self.exchange.silence_over(self, agent=False)
+
+    def _on_agent_leg(self, event: media.LegEvent) -> None:
+        match event:
+            case media.RtpLost():
+                self.exchange.silence(self, agent=True)
+            case media.RtpBack():
+                self.exchange.silence_over(self, agent=True)
+
+    # --- hearing --------------------------------------------------------------------------------------------------
+
+    def _start_pump(self) -> None:
+        if self._pump is None and self.call.listen is not None:
+            self._pump = self._loop.call_later(0, self._fetch)
+
+    def _fetch(self) -> None:
+        self._pump = None
+        if self.call.listen is None or self.call.stage is m.Stage.ENDED:
+            return
+        pcm = self.leg.read()
+        if pcm:
+            self.ear.feed(pcm, self.exchange.clock.now().mono)
+        self._pump = self._loop.call_later(UP_RING_POLL_S, self._fetch)
+
+    def _stop_pump(self) -> None:
+        if self._pump:
+            self._pump.cancel()
+            self._pump = None
+
+    def _on_ear(self, event: ears.EarEvent) -> None:
+        match event:
+            case ears.TurnDropped():
+                self._stop_pump()
+                self.feed(m.TurnDropped())
+            case ears.Partial(text=text, voiced_ms=voiced_ms):
+                self.feed(m.PartialHeard(text, voiced_ms))
+            case ears.UtteranceHeard():
+                self._stop_pump()
+                self._spawn(self._understand(event))
+            case ears.Unheard(reason=reason):
+                self._stop_pump()
+                self.exchange.metrics.unheard(reason)
+                self.feed(m.Unheard("saturated" if reason == "saturated" else "failed"))
+
+    async def _understand(self, heard: ears.UtteranceHeard) -> None:
+        ranked = Ranked()
+        if heard.text:
+            try:
+                ranked = await self.exchange.understand(self.call.flow, heard.text, heard.language)
+            except TrunklineError as error:
+                log.error("the intent model failed", extra={"fields": {"call": self.call.id, "error": str(error)}})
+        self.feed(
+            m.UtteranceHeard(
+                heard.text,
+                ranked,
+                heard.score,
+                heard.speech_started,
+                heard.speech_ended,
+                heard.decoded_at,
+                self.exchange.clock.now().mono,
+            )
+        )
+
+    def _hear(self, command: m.Hear) -> None:
+        self._stop_pump()
+        listen = command.listen
+        if listen is None:
+            self.ear.stop()
+            self.leg.listen(False)
+            return
+        self.leg.listen(True)
+        self.ear.listen(
+            listen.language,
+            expect=listen.expect,
+            silence_ms=listen.silence_ms,
+            max_ms=listen.max_ms,
+            length=listen.length,
+            hints=listen.hints,
+        )
+
+    # --- speaking -------------------------------------------------------------------------------------------------
+
+    def _speak(self, command: m.Speak) -> None:
+        self._spawn(self._render_and_play(command))
+
+    async def _render_and_play(self, command: m.Speak) -> None:
+        say, token = command.say, command.token
+        try:
+            clips = await self.exchange.prompts.clips(pieces(say.segments), say.language)
+        except TrunklineError as error:
+            log.error("a prompt can't be spoken", extra={"fields": {"call": self.call.id, "error": str(error)}})
+            self.feed(m.PromptDone(token))
+            return
+        if token <= self.call.token and self.call.speaking >= token and self.call.stage is not m.Stage.ENDED:
+            self.leg.play(clips, token=token, barge_in=say.barge_in, keys_stop=say.keys_stop, append=say.queue)
+
+    def _stop_prompt(self, _: m.StopPrompt) -> None:
+        self.leg.stop()
+
+    def _resume_prompt(self, _: m.ResumePrompt) -> None:
+        self.leg.resume()
+
+    def _music(self, _: m.PlayMusic) -> None:
+        self.leg.play([self.exchange.prompts.hold_music()], token=0, loop=True)
+
+    def _beep(self, command: m.PlayBeep) -> None:
+        self.leg.play([self.exchange.prompts.beep()], token=command.token)
+
+    # --- the agent ------------------------------------------------------------------------------------------------
+
+    def _route(self, command: m.Route) -> None:
+        self.exchange.route(command.event)
+
+    def _ring_agent(self, command: m.RingAgent) -> None:
+        agent = self.exchange.agent(command.offer.agent)
+        try:
+            self.agent_leg = self.exchange.open_leg()
+            self.agent_leg.on_event = self._on_agent_leg
+            offer = sdp.offer(self.exchange.media_address, self.agent_leg.port)
+            self.agent_sip = self.exchange.invite(self, agent, offer, command.about)
+        except TrunklineError as error:
+            self._drop_agent_leg()
+            self.feed(m.AgentFailed(agent.id, error.what))
+            return
+        self._progress = self._loop.call_later(NO_PROGRESS_S, self._no_progress, agent.id)
+
+    def _no_progress(self, agent: str) -> None:
+        self._hang_up_agent_leg("no progress")
+        self.feed(m.AgentFailed(agent, "the phone gave no sign of life"))
+
+    def agent_progress(self) -> None:
+        """The agent's phone said it rings."""
+        if self._progress:
+            self._progress.cancel()
+            self._progress = None
+
+    def agent_answered(self, answer: sdp.SessionDescription | None) -> None:
+        """The agent's phone answered with `answer`."""
+        self.agent_progress()
+        agent = self.call.ringing
+        if agent is None or self.agent_leg is None:
+            self._hang_up_agent_leg("no longer offered")
+            return
+        try:
+            self.exchange.attach(self.agent_leg, answer)
+        except TrunklineError as error:
+            self._hang_up_agent_leg("no common codec")
+            self.feed(m.AgentFailed(agent, error.what))
+            return
+        self.feed(m.AgentAnswered(agent))
+
+    def agent_failed(self, reason: str) -> None:
+        """The agent's phone declined, was busy or can't be reached."""
+        self.agent_progress()
+        self._drop_agent_leg()
+        if self.call.ringing:
+            self.feed(m.AgentFailed(self.call.ringing, reason))
+
+    def agent_left(self, reason: str) -> None:
+        """The agent's leg is over."""
+        self._drop_agent_leg()
+        if self.call.agent:
+            self.feed(m.AgentLeft(self.call.agent, reason))
+
+    def _stop_ringing(self, command: m.StopRinging) -> None:
+        self._hang_up_agent_leg(command.why)
+
+    def _bridge(self, _: m.Bridge) -> None:
+        self.leg.stop()
+        if self.agent_leg:
+            self.leg.bridge(self.agent_leg)
+
+    def _hang_up_agent(self, command: m.HangUpAgent) -> None:
+        self.leg.unbridge()
+        self._hang_up_agent_leg(command.reason)
+
+    def _hang_up_agent_leg(self, reason: str) -> None:
+        self.agent_progress()
+        if self.agent_sip:
+            self.exchange.hang_up(self.agent_sip, reason)
+        self._drop_agent_leg()
+
+    def _drop_agent_leg(self) -> None:
+        if self.agent_sip:
+            self.exchange.forget(self.agent_sip)
+        if self.agent_leg:
+            self.leg.unbridge()
+            self.agent_leg.close()
+        self.agent_sip = self.agent_leg = None
+
+    # --- record and end -------------------------------------------------------------------------------------------
+
+    def _record(self, command: m.Record) -> None:
+        now = self.exchange.clock.now()
+        match command.what:
+            case "start":
+                path = self.exchange.recording_path(self.call)
+                self.leg.record(path)
+                self.recording_from = now.mono
+                self._write(m.Write("recording", {"state": "started", "file": path.name}))
+            case "mask":
+                self.leg.pause_recording()
+            case "unmask":
+                self.leg.resume_recording()
+            case "message_start" | "message_end":
+                at = round(now.mono - self.recording_from, 2)
+                self._write(m.Write(command.what, {"at_s": at}))
+
+    def _act(self, command: m.Act) -> None:
+        self._spawn(self._run_action(command.action))
+
+    async def _run_action(self, action: turn.RunAction) -> None:
+        self.feed(await self.exchange.actions.run(self.call.flow, action))
+
+    def _write(self, command: m.Write) -> None:
+        self.exchange.write(self.call, command.kind, command.data)
+
+    def _hang_up_caller(self, command: m.HangUpCaller) -> None:
+        self.exchange.hang_up(self.sip_call, command.reason)
+
+    def _finish(self, command: m.Finish) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._stop_pump()
+        self.ear.close()
+        self._hang_up_agent_leg(command.reason)
+        for task in self._tasks:
+            task.cancel()
+        self.exchange.finished(self, command.reason)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a task of the call failed", extra={"fields": {"call": self.call.id, "error": repr(error)}})
+
+
+_RUN: Mapping[type, Callable[[CallDriver, Any], None]] = {
+    m.Speak: CallDriver._speak,
+    m.StopPrompt: CallDriver._stop_prompt,
+    m.ResumePrompt: CallDriver._resume_prompt,
+    m.PlayMusic: CallDriver._music,
+    m.PlayBeep: CallDriver._beep,
+    m.Hear: CallDriver._hear,
+    m.Route: CallDriver._route,
+    m.RingAgent: CallDriver._ring_agent,
+    m.StopRinging: CallDriver._stop_ringing,
+    m.Bridge: CallDriver._bridge,
+    m.HangUpAgent: CallDriver._hang_up_agent,
+    m.HangUpCaller: CallDriver._hang_up_caller,
+    m.Record: CallDriver._record,
+    m.Act: CallDriver._act,
+    m.Write: CallDriver._write,
+    m.Finish: CallDriver._finish,
+}

@@ -1,0 +1,355 @@
+"""All calls of this node: takes SIP events to the call they belong to, holds the one routing state, and ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.calls import model as m
+from gateway.calls import reducer
+from gateway.calls.actions import Actions
+from gateway.calls.driver import CallDriver
+from gateway.core.clock import Clock
+from gateway.core.errors import TrunklineError
+from gateway.core.ids import uuid7
+from gateway.core.ports import Ranked
+from gateway.flow.flow import Flow
+from gateway.media.engine import Leg, MediaEngine
+from gateway.media.prompts import PromptStore
+from gateway.observe.metrics import Metrics
+from gateway.routing import model as routing
+from gateway.routing import policy
+from gateway.sip import endpoint as sip
+from gateway.sip import sdp
+from gateway.sip.udp import UdpEndpoint
+from gateway.speech.ears import Ears
+from gateway.store.calls import CallStore
+
+log = logging.getLogger(__name__)
+
+Understand = Callable[[Flow, str, str], Awaitable[Ranked]]
+
+AGENT_SILENCE_S = 10.0
+CALLER_SILENCE_S = 60.0
+"""No packet from a phone for this long and it is gone; a caller's phone may suppress silence, so it gets longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number callers dial: the flow it leads to and the language spoken there (None: the flow's first)."""
+
+    flow: str
+    language: str | None = None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """`numbers` maps dialled users to flows ("*" is any other); `flows` holds the newest version of each by id."""
+
+    clock: Clock
+    endpoint: UdpEndpoint
+    media: MediaEngine
+    ears: Ears
+    prompts: PromptStore
+    understand: Understand
+    actions: Actions
+    store: CallStore
+    metrics: Metrics
+    node: str
+    media_address: str
+    media_ports: tuple[int, int]
+    recordings: Path
+    numbers: Mapping[str, Number]
+    flows: dict[str, Flow]
+    agents: Mapping[str, routing.Agent]
+    routing_state: policy.State
+    max_calls: int = 200
+    on_write: Callable[[m.Call, str, dict[str, object]], None] | None = None
+    calls: dict[str, CallDriver] = field(default_factory=dict)
+    draining: bool = False
+    _by_sip: dict[str, tuple[CallDriver, bool]] = field(default_factory=dict)
+    _inbox: deque[tuple[CallDriver, m.CallEvent]] = field(default_factory=deque)
+    _busy: bool = False
+    _timer: asyncio.TimerHandle | None = None
+    _silences: dict[tuple[str, bool], asyncio.TimerHandle] = field(default_factory=dict)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # --- events of calls ------------------------------------------------------------------------------------------
+
+    def post(self, driver: CallDriver, event: m.CallEvent) -> None:
+        """Hands an event to a call. One call's commands are carried out before the next event is looked at."""
+        self._inbox.append((driver, event))
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                target, item = self._inbox.popleft()
+                target.handle(item)
+        finally:
+            self._busy = False
+
+    def route(self, event: routing.RoutingEvent) -> None:
+        """One step of the routing policy; its decisions go to the calls they name."""
+        self.routing_state, decisions = policy.step(self.routing_state, event, self.clock.now().mono)
+        for decision in decisions:
+            driver = self.calls.get(decision.call)
+            if driver:
+                self.post(driver, decision)
+            elif isinstance(decision, routing.AgentOffer):
+                self.route(routing.CallLeft(decision.call))
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        due = self.routing_state.deadline
+        if due is not None:
+            wait = max(0.0, due - self.clock.now().mono)
+            self._timer = asyncio.get_running_loop().call_later(wait + 0.001, self.route, routing.Tick())
+
+    # --- SIP ------------------------------------------------------------------------------------------------------
+
+    def on_sip(self, event: sip.SipEvent) -> None:
+        """Everything the SIP endpoint reports."""
+        handler = _SIP.get(type(event))
+        if handler:
+            handler(self, event)
+
+    def _offered(self, event: sip.CallOffered) -> None:
+        number = self.numbers.get(event.dialled) or self.numbers.get("*")
+        flow = self.flows.get(number.flow) if number else None
+        if number is None or flow is None:
+            self.metrics.refused("unknown number")
+            self.endpoint.reject(event.call, 404, "Not Found")
+            return
+        if self.draining or len(self.calls) >= self.max_calls:
+            self.metrics.refused("draining" if self.draining else "full")
+            self.endpoint.reject(event.call, 503, "Service Unavailable")
+            return
+        try:
+            leg = self.open_leg()
+        except TrunklineError as error:
+            log.error("no leg for a call", extra={"fields": {"error": str(error)}})
+            self.endpoint.reject(event.call, 503, "Service Unavailable")
+            return
+        try:
+            local = self._describe(leg, event.offer)
+        except TrunklineError as error:
+            leg.close()
+            self.metrics.refused("no common codec")
+            self.endpoint.reject(event.call, 488, error.what)
+            return
+        self._begin(event, flow, number, leg, local)
+
+    def _describe(self, leg: Leg, offer: sdp.SessionDescription | None) -> sdp.SessionDescription:
+        if offer is None:  # late offer: ours goes into the 200, theirs comes with the ACK
+            return sdp.offer(self.media_address, leg.port)
+        answer, chosen = sdp.answer(offer, self.media_address, leg.port)
+        self._attach(leg, chosen)
+        return answer
+
+    def _begin(
+        self, event: sip.CallOffered, flow: Flow, number: Number, leg: Leg, local: sdp.SessionDescription
+    ) -> None:
+        now = self.clock.now()
+        call = reducer.start(uuid7(), flow, event.caller, event.dialled, number.language, now)
+        driver = CallDriver(self, call, event.call, leg)
+        self.calls[call.id] = driver
+        self._by_sip[event.call] = (driver, False)
+        self._idle.clear()
+        self.store.begin(
+            call.id, now, node=self.node, caller=event.caller, dialled=event.dialled, flow=flow.id, language=call.language
+        )
+        self.metrics.call_started(len(self.calls))
+        self.write(call, "offered_in", {"caller": event.caller, "dialled": event.dialled, "from": event.trunk})
+        self.endpoint.answer(event.call, local)
+
+    def attach(self, leg: Leg, remote: sdp.SessionDescription | None) -> None:
+        """Points a leg at what the other side's answer says."""
+        if remote is None:
+            raise TrunklineError("the phone answered without a session description")
+        self._attach(leg, sdp.chosen(remote))
+
+    def _attach(self, leg: Leg, chosen: sdp.Chosen) -> None:
+        leg.attach(
+            chosen.address,
+            chosen.port,
+            payload=chosen.payload,
+            dtmf_payload=chosen.dtmf_payload,
+            send=chosen.send,
+            receive=chosen.receive,
+        )
+
+    def _confirmed(self, event: sip.CallConfirmed) -> None:
+        driver, _ = self._by_sip.get(event.call, (None, False))
+        if driver:
+            if event.answer is not None:
+                self.attach(driver.leg, event.answer)
+            driver.feed(m.Confirmed())
+
+    def _over(self, event: Any) -> None:
+        driver, is_agent = self._by_sip.pop(event.call, (None, False))
+        if driver is None:
+            return
+        if is_agent:
+            driver.agent_left("hung up" if getattr(event, "by_peer", True) else "phone vanished")
+        else:
+            driver.feed(m.CallerLeft(getattr(event, "reason", "") or "caller hung up"))
+
+    def _cancelled(self, event: sip.CallCancelled) -> None:
+        driver, _ = self._by_sip.pop(event.call, (None, False))
+        if driver:
+            driver.feed(m.CallerLeft("caller cancelled"))
+
+    def _progress(self, event: Any) -> None:
+        driver, is_agent = self._by_sip.get(event.call, (None, False))
+        if driver and is_agent:
+            driver.agent_progress()
+
+    def _answered(self, event: sip.CallAnswered) -> None:
+        driver, is_agent = self._by_sip.get(event.call, (None, False))
+        if driver and is_agent:
+            driver.agent_answered(event.answer)
+
+    def _failed(self, event: sip.CallFailed) -> None:
+        driver, is_agent = self._by_sip.pop(event.call, (None, False))
+        if driver and is_agent:
+            driver.agent_failed(f"{event.status} {event.reason}")
+
+    def _changed(self, event: sip.OfferChanged) -> None:
+        driver, is_agent = self._by_sip.get(event.call, (None, False))
+        leg = (driver.agent_leg if is_agent else driver.leg) if driver else None
+        if leg is None:
+            self.endpoint.reject(event.call, 488, "Not Acceptable Here")
+            return
+        try:
+            self.endpoint.accept_change(event.call, self._describe(leg, event.offer))
+        except TrunklineError as error:
+            self.endpoint.reject(event.call, 488, error.what)
+
+    def _digit(self, event: sip.InfoDigit) -> None:
+        driver, is_agent = self._by_sip.get(event.call, (None, False))
+        if driver and not is_agent:
+            driver.leg.keys_pressed()
+            driver.feed(m.KeyPressed(event.digit))
+
+    def _contact_up(self, event: sip.ContactUp) -> None:
+        agent = self._agent_of(event.aor)
+        if agent:
+            self.metrics.agent(agent.id, up=True)
+            self.route(routing.AgentUp(agent))
+
+    def _contact_down(self, event: sip.ContactDown) -> None:
+        agent = self._agent_of(event.aor)
+        if agent and not self.endpoint.contacts(agent.aor):
+            self.metrics.agent(agent.id, up=False)
+            self.route(routing.AgentDown(agent.id, event.reason))
+
+    def _agent_of(self, aor: str) -> routing.Agent | None:
+        return next((a for a in self.agents.values() if a.aor == aor), None)
+
+    # --- what drivers ask for -------------------------------------------------------------------------------------
+
+    def open_leg(self) -> Leg:
+        """A fresh leg of the engine. Raises MediaError or PortBusy."""
+        return self.media.open_leg(self.media_address, self.media_ports)
+
+    def agent(self, agent_id: str) -> routing.Agent:
+        return self.agents[agent_id]
+
+    def invite(
+        self, driver: CallDriver, agent: routing.Agent, offer: sdp.SessionDescription, about: Mapping[str, str]
+    ) -> str:
+        """Calls the agent's phone; the call's story goes along as headers."""
+        headers = {f"X-Trunkline-{name}": value for name, value in about.items()}
+        call = self.endpoint.invite(
+            agent.aor, offer, from_user=driver.call.caller or "anonymous", from_display=about.get("Intent", ""), headers=headers
+        )
+        self._by_sip[call] = (driver, True)
+        return call
+
+    def hang_up(self, sip_call: str, reason: str) -> None:
+        self._by_sip.pop(sip_call, None)
+        self.endpoint.hangup(sip_call, reason)
+
+    def forget(self, sip_call: str) -> None:
+        self._by_sip.pop(sip_call, None)
+
+    def silence(self, driver: CallDriver, *, agent: bool) -> None:
+        """A phone sends nothing: when that lasts, the phone is gone."""
+        key = (driver.call.id, agent)
+        if key not in self._silences:
+            wait = AGENT_SILENCE_S if agent else CALLER_SILENCE_S
+            self._silences[key] = asyncio.get_running_loop().call_later(wait, self._gone, driver, agent)
+
+    def silence_over(self, driver: CallDriver, *, agent: bool) -> None:
+        timer = self._silences.pop((driver.call.id, agent), None)
+        if timer:
+            timer.cancel()
+
+    def _gone(self, driver: CallDriver, agent: bool) -> None:
+        self._silences.pop((driver.call.id, agent), None)
+        if agent and driver.agent_leg and not driver.agent_leg.held:
+            driver.agent_left("phone vanished")
+        elif not agent and not driver.leg.held:
+            driver.feed(m.CallerLeft("the caller's phone fell silent"))
+
+    def recording_path(self, call: m.Call) -> Path:
+        return self.recordings / f"{call.id}.wav"
+
+    def write(self, call: m.Call, kind: str, data: dict[str, object]) -> None:
+        """One line of the call's record."""
+        self.store.append(call.id, self.clock.now(), kind, data)
+        self.metrics.event(kind, data)
+        if self.on_write:
+            self.on_write(call, kind, data)
+
+    def finished(self, driver: CallDriver, reason: str) -> None:
+        """A call is over: its leg, recording and record are closed."""
+        for agent in (True, False):
+            self.silence_over(driver, agent=agent)
+        driver.leg.close()
+        self.store.finish(driver.call.id, self.clock.now(), reason)
+        self.calls.pop(driver.call.id, None)
+        self.forget(driver.sip_call)
+        self.metrics.call_ended(reason, len(self.calls))
+        if not self.calls:
+            self._idle.set()
+
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Ends every call in order; new ones are refused from now on."""
+        self.draining = True
+        for driver in list(self.calls.values()):
+            driver.feed(m.Shutdown())
+        if self.calls:
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        if self._timer:
+            self._timer.cancel()
+
+    def replace_flow(self, flow: Flow) -> None:
+        """New calls take this version; calls that are under way keep theirs."""
+        self.flows[flow.id] = flow
+
+
+_SIP: Mapping[type, Callable[[Exchange, Any], None]] = {
+    sip.CallOffered: Exchange._offered,
+    sip.CallConfirmed: Exchange._confirmed,
+    sip.CallCancelled: Exchange._cancelled,
+    sip.CallRinging: Exchange._progress,
+    sip.CallProgress: Exchange._progress,
+    sip.CallAnswered: Exchange._answered,
+    sip.CallFailed: Exchange._failed,
+    sip.CallEnded: Exchange._over,
+    sip.OfferChanged: Exchange._changed,
+    sip.InfoDigit: Exchange._digit,
+    sip.ContactUp: Exchange._contact_up,
+    sip.ContactDown: Exchange._contact_down,
+}
