@@ -1,0 +1,1 @@
+"""Call records that survive a crash."""
