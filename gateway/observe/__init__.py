@@ -1,0 +1,1 @@
+"""Logs that keep callers' secrets, and metrics."""

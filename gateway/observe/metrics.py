@@ -1,0 +1,181 @@
+"""Prometheus metrics as one small typed object. Others call its methods; names and labels live here alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Literal
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+log = logging.getLogger(__name__)
+
+TURN_BUCKETS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
+SETUP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+WAIT_BUCKETS = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
+LATENESS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+
+Read = Callable[[], Mapping[str, float]]
+"""Gives the present values of counters or gauges kept elsewhere, by name."""
+
+
+class Metrics:
+    """Every figure of one gateway in a registry of its own. Times are seconds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        counter = partial(Counter, namespace="trunkline", registry=self.registry)
+        gauge = partial(Gauge, namespace="trunkline", registry=self.registry)
+        histogram = partial(Histogram, namespace="trunkline", registry=self.registry)
+        self._calls = counter("calls", "Calls that ended, by outcome.", ["outcome"])
+        self._active = gauge("calls_active", "Calls that last.")
+        self._legs = gauge("legs_active", "Legs open in the media engine.")
+        self._setup = histogram("setup_seconds", "INVITE received to answer sent.", buckets=SETUP_BUCKETS)
+        self._turns = histogram(
+            "turn_latency_seconds",
+            "End of the caller's speech or key to the first packet of the reply.",
+            ["language"],
+            buckets=TURN_BUCKETS,
+        )
+        self._intents = counter("intents", "Utterances by how sure the intent was.", ["language", "band"])
+        self._unheard = counter("unheard", "Utterances nobody could recognize.", ["reason"])
+        self._barge_ins = counter("barge_ins", "Prompts that speech or a key interrupted.", ["by"])
+        self._speech = counter("speech_started", "Times voice was detected.", ["prompt"])
+        self._asr_queue = gauge("asr_queue", "Utterances that wait for a recognizer.")
+        self._asr_busy = gauge("asr_busy", "Recognizers at work.")
+        self._restarts = counter("worker_restarts", "Model processes that died and were started again.", ["worker"])
+        self._waiting = gauge("queue_waiting", "Callers waiting for a human.", ["queue"])
+        self._wait = histogram(
+            "queue_wait_seconds", "Enqueued to answered by an agent.", ["queue"], buckets=WAIT_BUCKETS
+        )
+        self._offers = counter("offers", "Calls offered to agents, by what became of it.", ["result"])
+        self._agents = gauge("agents", "Agents signed in, by what they do.", ["doing"])
+        self._late = histogram(
+            "rtp_lateness_seconds", "Sent packets' delay behind their time.", buckets=LATENESS_BUCKETS
+        )
+        self._lost = counter("rtp_lost", "RTP packets that never came.")
+        self._garbage = counter("garbage", "Datagrams that were no valid packet, dropped.", ["port"])
+        self._watched = _Watched()
+        self.registry.register(self._watched)
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def call_started(self) -> None:
+        """A call was answered."""
+        self._active.inc()
+
+    def call_ended(self, outcome: str) -> None:
+        """A call that was started is over. `outcome` is one of a few words, never a caller's."""
+        self._active.dec()
+        self._calls.labels(outcome).inc()
+
+    def call_refused(self, outcome: str) -> None:
+        """An INVITE that never became a call."""
+        self._calls.labels(outcome).inc()
+
+    def legs(self, open_now: int) -> None:
+        """Legs open in the engine now."""
+        self._legs.set(open_now)
+
+    def set_up(self, seconds: float) -> None:
+        """INVITE received to answer sent."""
+        self._setup.observe(seconds)
+
+    # --- turns ----------------------------------------------------------------------------------------------------
+
+    def turn(self, seconds: float, language: str) -> None:
+        """End of the caller's turn to the first packet of the reply."""
+        self._turns.labels(language).observe(seconds)
+
+    def intent(self, language: str, band: str) -> None:
+        """An utterance was understood; `band` is accept, confirm or reject."""
+        self._intents.labels(language, band).inc()
+
+    def unheard(self, reason: str) -> None:
+        """Speech came that was not recognized: saturated or failed."""
+        self._unheard.labels(reason).inc()
+
+    def barge_in(self, muted: bool) -> None:
+        """Voice was detected; `muted` where a prompt was muted for it (it may still go on after a false alarm)."""
+        self._speech.labels("muted" if muted else "none").inc()
+
+    def interrupted(self, by: Literal["speech", "key"]) -> None:
+        """A prompt was ended for good."""
+        self._barge_ins.labels(by).inc()
+
+    def recognizer(self, queued: int, busy: int) -> None:
+        """The recognizer pool's load now."""
+        self._asr_queue.set(queued)
+        self._asr_busy.set(busy)
+
+    def worker_restarted(self, worker: str) -> None:
+        """A model's process died and was started again."""
+        self._restarts.labels(worker).inc()
+
+    # --- routing --------------------------------------------------------------------------------------------------
+
+    def queues(self, waiting: Mapping[str, int]) -> None:
+        """Callers waiting now, by queue. Queues that are not named have none."""
+        self._waiting.clear()
+        for queue, callers in waiting.items():
+            self._waiting.labels(queue).set(callers)
+
+    def agents(self, doing: Mapping[str, int]) -> None:
+        """Agents signed in now, by what they do."""
+        self._agents.clear()
+        for what, many in doing.items():
+            self._agents.labels(what).set(many)
+
+    def waited(self, seconds: float, queue: str) -> None:
+        """An agent answered a caller who waited this long."""
+        self._wait.labels(queue).observe(seconds)
+
+    def offer(self, result: str) -> None:
+        """What became of an offer: answered, failed, withdrawn, nobody."""
+        self._offers.labels(result).inc()
+
+    # --- network --------------------------------------------------------------------------------------------------
+
+    def lateness(self, seconds: Iterable[float]) -> None:
+        """Delays of sent RTP packets behind their time, as sampled by the engine."""
+        for value in seconds:
+            self._late.observe(value)
+
+    def rtp_lost(self, packets: int) -> None:
+        """Packets found missing since the last time."""
+        self._lost.inc(max(0, packets))
+
+    def garbage(self, port: Literal["sip", "rtp"], packets: int = 1) -> None:
+        """Datagrams dropped as no valid packet."""
+        self._garbage.labels(port).inc(packets)
+
+    # --- figures kept elsewhere -----------------------------------------------------------------------------------
+
+    def watch(self, name: str, help_text: str, read: Read, *, kind: Literal["counter", "gauge"] = "counter") -> None:
+        """Show figures another part keeps as `trunkline_<name>{what="..."}`; `read` is called at each scrape."""
+        self._watched.sources[name] = (help_text, read, kind)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text Prometheus reads, and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class _Watched(Collector):
+    def __init__(self) -> None:
+        self.sources: dict[str, tuple[str, Read, str]] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        for name, (help_text, read, kind) in sorted(self.sources.items()):
+            make = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+            family: Metric = make(f"trunkline_{name}", help_text, labels=["what"])
+            try:
+                values = dict(read())
+            except Exception:  # one part's fault must not hide everybody else's figures
+                log.exception("figures can't be read", extra={"fields": {"metric": name}})
+                continue
+            for what, value in sorted(values.items()):
+                family.add_metric([what], value)  # type: ignore[attr-defined]
+            yield family

@@ -1,0 +1,97 @@
+"""Metrics as Prometheus reads them, parsed back by its own parser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.observe.metrics import Metrics
+
+
+def read(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text, kind = metrics.exposition()
+    assert kind.startswith("text/plain")
+    return {
+        (s.name, tuple(sorted(s.labels.items()))): s.value
+        for family in text_string_to_metric_families(text.decode())
+        for s in family.samples
+    }
+
+
+def test_calls_are_counted_by_outcome_and_the_active_ones_shown() -> None:
+    metrics = Metrics()
+    for _ in range(3):
+        metrics.call_started()
+    metrics.call_ended("agent")
+    metrics.call_refused("busy")
+    found = read(metrics)
+    assert found["trunkline_calls_active", ()] == 2
+    assert found["trunkline_calls_total", (("outcome", "agent"),)] == 1
+    assert found["trunkline_calls_total", (("outcome", "busy"),)] == 1
+
+
+def test_latencies_fall_into_buckets() -> None:
+    metrics = Metrics()
+    for seconds in (0.25, 0.6, 0.95, 4.0):
+        metrics.turn(seconds, "zh-CN")
+    metrics.set_up(0.02)
+    metrics.waited(7, "cards")
+    metrics.lateness([0.0001, 0.03])
+    found = read(metrics)
+    zh = ("language", "zh-CN")
+    assert found["trunkline_turn_latency_seconds_bucket", (zh, ("le", "1.0"))] == 3
+    assert found["trunkline_turn_latency_seconds_count", (zh,)] == 4
+    assert found["trunkline_setup_seconds_count", ()] == 1
+    assert found["trunkline_queue_wait_seconds_bucket", (("le", "10.0"), ("queue", "cards"))] == 1
+    assert found["trunkline_rtp_lateness_seconds_bucket", (("le", "0.02"),)] == 1
+
+
+def test_every_method_shows_up_under_its_name() -> None:
+    metrics = Metrics()
+    metrics.legs(4)
+    metrics.intent("en-US", "confirm")
+    metrics.unheard("saturated")
+    metrics.barge_in(True)
+    metrics.interrupted("key")
+    metrics.recognizer(queued=3, busy=1)
+    metrics.worker_restarted("whisper")
+    metrics.queues({"cards": 2, "loans": 1})
+    metrics.queues({"cards": 1})
+    metrics.agents({"idle": 2, "talking": 1})
+    metrics.offer("answered")
+    metrics.rtp_lost(7)
+    metrics.garbage("rtp", 5)
+    found = {(name, *(value for _, value in labels)): v for (name, labels), v in read(metrics).items()}
+    assert found["trunkline_legs_active",] == 4
+    assert found["trunkline_intents_total", "confirm", "en-US"] == 1
+    assert found["trunkline_unheard_total", "saturated"] == 1
+    assert found["trunkline_speech_started_total", "muted"] == 1
+    assert found["trunkline_barge_ins_total", "key"] == 1
+    assert (found["trunkline_asr_queue",], found["trunkline_asr_busy",]) == (3, 1)
+    assert found["trunkline_worker_restarts_total", "whisper"] == 1
+    assert found["trunkline_queue_waiting", "cards"] == 1
+    assert ("trunkline_queue_waiting", "loans") not in found
+    assert found["trunkline_agents", "talking"] == 1
+    assert found["trunkline_offers_total", "answered"] == 1
+    assert found["trunkline_rtp_lost_total",] == 7
+    assert found["trunkline_garbage_total", "rtp"] == 5
+
+
+def test_watched_figures_are_read_at_each_scrape_and_one_that_fails_hides_no_other() -> None:
+    metrics, sip = Metrics(), {"invite": 1.0}
+
+    def broken() -> Mapping[str, float]:
+        raise RuntimeError("gone")
+
+    metrics.watch("sip", "SIP messages.", lambda: sip)
+    metrics.watch("engine", "Engine.", broken, kind="gauge")
+    assert read(metrics)["trunkline_sip_total", (("what", "invite"),)] == 1
+    sip["invite"] = 5
+    assert read(metrics)["trunkline_sip_total", (("what", "invite"),)] == 5
+
+
+def test_two_gateways_in_one_process_do_not_share_figures() -> None:
+    one, other = Metrics(), Metrics()
+    one.call_started()
+    assert read(other)["trunkline_calls_active", ()] == 0
