@@ -26,7 +26,7 @@ PEER_FILES := sip-tester:/usr/bin/sipp baresip-core:/usr/bin/baresip sipsak:/usr
 
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-PIP := $(PY) -m pip install --quiet
+PIP := $(PY) -m pip install --quiet --quiet
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
