@@ -1,0 +1,243 @@
+"""The `trunkline` command. Each command is thin: it reads its options, calls one function, draws what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gateway import __version__
+from gateway.core.errors import Findings, TrunklineError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Trunkline: a telephony IVR and voice-agent gateway.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Language = Annotated[str, typer.Option("--lang", "-l", help="BCP 47 tag: en-US or zh-CN.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON on standard output, nothing else.")]
+FlowFile = Annotated[Path, typer.Argument(help="A flow, such as ivr_flows/bank.yaml.")]
+Config = Annotated[Path, typer.Option("--config", "-c", help="The gateway's configuration.")]
+DEFAULT_CONFIG = Path("sip_config/gateway.yaml")
+
+
+@app.command(epilog="Example: trunkline run --sip 0.0.0.0:5060 --http 127.0.0.1:8080")
+def run(
+    config: Config = DEFAULT_CONFIG,
+    flow: Annotated[list[Path] | None, typer.Option(help="Serve this flow instead of those configured.")] = None,
+    sip: Annotated[str, typer.Option(help="HOST:PORT for SIP over UDP; port 0 takes a free one.")] = "",
+    http: Annotated[str, typer.Option(help="HOST:PORT for /healthz and /metrics.")] = "",
+    data: Annotated[Path | None, typer.Option(help="Folder of recordings, call records and prompts.")] = None,
+    log: Annotated[str, typer.Option(help="console or json.")] = "console",
+) -> None:
+    """Starts the gateway and stays up until Ctrl-C. SIGHUP, or saving a flow, loads flows anew."""
+    from gateway.app import serve
+    from gateway.config import load_config
+
+    settings = load_config(config).with_options(flows=flow, sip=sip, http=http, data=data)
+    asyncio.run(serve(settings, console=err, log_format=log))
+
+
+@app.command(epilog="Example: trunkline demo --out demo-out")
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for recordings and records.")] = Path("demo-out"),
+    only: Annotated[str, typer.Option(help="Only this language's call: en-US or zh-CN.")] = "",
+) -> None:
+    """Two whole calls on this machine, English and Mandarin: gateway, agent's softphone and caller, checked by sound."""
+    from gateway.lab.demo import run_demo
+
+    raise typer.Exit(run_demo(out_dir, out, only or None))
+
+
+@app.command(epilog="Example: trunkline call sip:1001@127.0.0.1:5060 --wav question.wav --record heard.wav")
+def call(
+    uri: Annotated[str, typer.Argument(help="Whom to call: sip:USER@HOST:PORT.")],
+    wav: Annotated[Path | None, typer.Option(help="Speak this WAV when the first prompt is over.")] = None,
+    say: Annotated[str, typer.Option(help="Speak these words, rendered by the offline voice.")] = "",
+    keys: Annotated[str, typer.Option(help="Press these keys (RFC 4733).")] = "",
+    record: Annotated[Path, typer.Option(help="What the caller hears goes here.")] = Path("heard.wav"),
+    lang: Language = "en-US",
+    seconds: Annotated[float, typer.Option(help="Hang up after this long at the latest.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Calls a number as a caller for tests would, and records what it hears."""
+    from gateway.lab.caller import call_once
+
+    result = asyncio.run(call_once(uri, wav=wav, say=say, keys=keys, record=record, language=lang, seconds=seconds))
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    table = Table(title=uri, show_header=False)
+    for key, value in result.items():
+        table.add_row(key, escape(str(value)))
+    out.print(table)
+
+
+@app.command(epilog="Example: trunkline check ivr_flows/bank.yaml")
+def check(
+    flow: FlowFile,
+    agents: Annotated[Path | None, typer.Option(help="Agents, to see that somebody holds each queue's skill.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Says everything that is wrong with a flow, with line and column. Exit status 2 when there is something."""
+    from gateway.config import load_agents
+    from gateway.flow.check import check as check_flow
+
+    findings = check_flow(flow, agents=load_agents(agents).agents if agents else None)
+    if as_json:
+        print(json.dumps([_finding(f) for f in findings], ensure_ascii=False))
+    else:
+        for finding in findings:
+            err.print(escape(str(finding)), soft_wrap=True, highlight=False)
+        word = "no findings" if not findings else f"{len(findings)} finding" + "s" * (len(findings) > 1)
+        (err if findings else out).print(f"{flow}: {word}", highlight=False)
+    raise typer.Exit(2 if findings else 0)
+
+
+def _finding(error: TrunklineError) -> dict[str, Any]:
+    mark = error.where
+    place = {"file": mark.file, "line": mark.line, "column": mark.column} if mark else {}
+    return {
+        **place,
+        "what": error.what,
+        "read": error.read,
+        "expected": error.expected,
+        "near": error.near,
+        "do": error.do,
+    }
+
+
+@app.command(epilog="Example: echo 'where is my parcel' | trunkline understand ivr_flows/shop.yaml --lang en-US")
+def understand(flow: FlowFile, lang: Language = "en-US", as_json: AsJson = False) -> None:
+    """Reads sentences from standard input, one a line, and says which intent each has and how sure that is."""
+    from gateway.flow.flow import load
+    from gateway.lab.understand import understand as run_understand
+
+    loaded = load(flow)
+    _known_language(lang, loaded.languages)
+    for row in run_understand(loaded, lang, (line.strip() for line in sys.stdin)):
+        if as_json or not out.is_terminal:
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            out.print(f"{row['band']:8} {row['score']:.2f} {row['intent']:16} {escape(row['text'])}")
+
+
+@app.command(epilog="Example: trunkline transcribe question.wav --lang zh-CN --json")
+def transcribe(
+    wav: Annotated[list[Path], typer.Argument(help="WAV files, mono, any rate.")],
+    lang: Language = "en-US",
+    as_json: AsJson = False,
+) -> None:
+    """Recognizes recordings through the 8 kHz G.711 path a call takes."""
+    from gateway.lab.transcribe import transcribe as run_transcribe
+
+    for path, hypothesis in run_transcribe(wav, lang):
+        if as_json:
+            print(
+                json.dumps(
+                    {"file": path.name, "text": hypothesis.text, "score": round(hypothesis.score, 3)},
+                    ensure_ascii=False,
+                ),
+                flush=True,
+            )
+        else:
+            out.print(escape(hypothesis.text))
+
+
+@app.command(epilog="Example: trunkline simulate ivr_flows/bank.yaml --lang en-US")
+def simulate(flow: FlowFile, lang: Language = "en-US") -> None:
+    """Talk to a flow in text: type what a caller says, #1 for a key, an empty line for silence."""
+    from gateway.flow.flow import load
+    from gateway.lab.talk import talk
+
+    loaded = load(flow)
+    _known_language(lang, loaded.languages)
+    talk(loaded, lang, out)
+
+
+@app.command(epilog="Example: trunkline why 0197")
+def why(
+    call_id: Annotated[
+        str, typer.Argument(metavar="CALL", help="A call's id or its beginning; 'last' is the newest.")
+    ] = "last",
+    data: Annotated[Path, typer.Option(help="The gateway's data folder.")] = Path("var"),
+    as_json: AsJson = False,
+) -> None:
+    """Tells what happened in a call and why: heard, understood, decided, offered to whom."""
+    from gateway.lab.why import show
+    from gateway.store.store import open_for_reading
+
+    show(open_for_reading(data), call_id, out, as_json=as_json)
+
+
+@app.command(epilog="Example: trunkline doctor")
+def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Says what works on this machine and what is missing, with what to do about it."""
+    from gateway.lab.doctor import examine
+
+    rows = examine(config)
+    if as_json:
+        print(json.dumps([row.__dict__ for row in rows], ensure_ascii=False))
+    else:
+        table = Table(box=None)
+        for column in ("", "what", "found"):
+            table.add_column(column)
+        for row in rows:
+            table.add_row("[green]ok[/]" if row.ok else "[red]no[/]", row.what, escape(row.found))
+        out.print(table)
+    raise typer.Exit(0 if all(row.ok or row.optional for row in rows) else 1)
+
+
+@app.command(epilog="Example: trunkline models --prepare")
+def models(
+    prepare: Annotated[bool, typer.Option("--prepare", help="Make the default models ready now.")] = False,
+    fetch: Annotated[str, typer.Option(help="Download this model, such as vosk-en.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Lists models and voices: what is here, where it comes from, its licence."""
+    from gateway.lab.models import show_models
+
+    show_models(out, prepare=prepare, fetch=fetch or None, as_json=as_json)
+
+
+@app.command(epilog="Example: trunkline version")
+def version() -> None:
+    """Prints the version."""
+    print(f"trunkline {__version__}")
+
+
+def _known_language(language: str, known: tuple[str, ...]) -> None:
+    if language not in known:
+        raise TrunklineError("the flow does not speak this language", read=language, expected=", ".join(known))
+
+
+def main() -> None:
+    """Entry point. Errors meant for people are printed as such: status 2; Ctrl-C: 130."""
+    try:
+        app()
+    except Findings as error:
+        err.print(escape(str(error)), soft_wrap=True, highlight=False)
+        sys.exit(2)
+    except TrunklineError as error:
+        err.print(f"[red]trunkline:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

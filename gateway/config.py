@@ -1,0 +1,206 @@
+"""Reads sip_config/gateway.yaml and agents.yaml into frozen values. Errors carry file:line:column, all at once."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gateway.core.errors import ConfigError, Mark
+from gateway.flow.fields import Fields, Report, text_of
+from gateway.flow.nodes import Node, read
+from gateway.routing.model import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkSettings:
+    """Who may call without a password: `addresses` are IP addresses or networks (CIDR)."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive."""
+
+    sip: tuple[str, int] = ("0.0.0.0", 5060)
+    domain: str = "trunkline.local"
+    http: tuple[str, int] = ("127.0.0.1", 8080)
+    media_address: str = "auto"
+    media_ports: tuple[int, int] = (20000, 29998)
+    flows: tuple[Path, ...] = ()
+    agents: Path | None = None
+    trunks: tuple[TrunkSettings, ...] = ()
+    data: Path = Path("var")
+    recognizers: int = 1
+    voices: tuple[str, ...] = ("piper",)
+    max_calls: int = 200
+    file: str = ""
+
+    def with_options(
+        self, *, flows: Sequence[Path] | None = None, sip: str = "", http: str = "", data: Path | None = None
+    ) -> GatewayConfig:
+        """The same with what the command line says. Raises ConfigError."""
+        return replace(
+            self,
+            flows=tuple(flows) if flows else self.flows,
+            sip=endpoint(sip, "--sip") if sip else self.sip,
+            http=endpoint(http, "--http") if http else self.http,
+            data=data or self.data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The agents and their passwords."""
+
+    agents: tuple[Agent, ...]
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def endpoint(text: str, what: str, mark: Mark | None = None) -> tuple[str, int]:
+    """HOST:PORT as a pair; HOST is an IP address (IPv6 in brackets). Raises ConfigError."""
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]")
+    if colon and port.isdigit() and int(port) < 65536 and _is_address(host):
+        return host, int(port)
+    raise ConfigError(f"{what} is not an address and port", where=mark, read=text, expected="such as 0.0.0.0:5060")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def load_config(path: Path) -> GatewayConfig:
+    """Reads gateway.yaml. Relative paths in it count from its own folder. Raises Findings or ConfigError."""
+    report = Report(ConfigError)
+    base = path.parent
+    default = GatewayConfig()
+    with Fields(read(path, ConfigError), report, "the configuration") as f:
+        sip = _section(f, "sip", report)
+        sip_listen, domain = _listen(sip, report, default.sip), sip.text("domain", default.domain)
+        _done(sip)
+        http = _section(f, "http", report)
+        http_listen = _listen(http, report, default.http)
+        _done(http)
+        media = _section(f, "media", report)
+        address = _media_address(media, report)
+        ports = _ports(media, report, default.media_ports)
+        _done(media)
+        flows = tuple(base / name for name in f.texts("flows", ()))
+        agents = f.text("agents", None)
+        trunks = tuple(_trunk(node, report) for node in f.sequence("trunks"))
+        data = f.text("data", None)
+        speech = _section(f, "speech", report)
+        recognizers = speech.integer("recognizers", default.recognizers, 1, 64)
+        voices = speech.texts("voices", default.voices)
+        _done(speech)
+        limits = _section(f, "limits", report)
+        max_calls = limits.integer("calls", default.max_calls, 1, 100_000)
+        _done(limits)
+    report.settle(str(path))
+    return GatewayConfig(
+        sip=sip_listen,
+        domain=domain,
+        http=http_listen,
+        media_address=address,
+        media_ports=ports,
+        flows=flows,
+        agents=base / agents if agents else None,
+        trunks=trunks,
+        data=base / data if data else default.data,
+        recognizers=recognizers,
+        voices=voices,
+        max_calls=max_calls,
+        file=str(path),
+    )
+
+
+def _section(f: Fields, key: str, report: Report) -> Fields:
+    node = f.node_of(key)
+    return Fields(node if node is not None and node.value is not None else Node({}, f.node.mark), report, key)
+
+
+def _done(fields: Fields) -> None:
+    fields.__exit__(None, None, None)
+
+
+def _listen(f: Fields, report: Report, default: tuple[str, int]) -> tuple[str, int]:
+    text = f.text("listen", "")
+    if not text:
+        return default
+    try:
+        return endpoint(text, f"listen of {f.what}", f.mark("listen"))
+    except ConfigError as error:
+        report.items.append(error)
+        return default
+
+
+def _media_address(f: Fields, report: Report) -> str:
+    text: str = f.text("address", "auto")
+    if text != "auto" and not _is_address(text):
+        report.add("address of media can't be used", f.mark("address"), read=text, expected="auto or an IP address")
+    return text
+
+
+def _ports(f: Fields, report: Report, default: tuple[int, int]) -> tuple[int, int]:
+    text: str = f.text("ports", "")
+    if not text:
+        return default
+    first, _, last = text.partition("-")
+    if first.isdigit() and last.isdigit() and 1024 <= int(first) < int(last) <= 65535:
+        return int(first), int(last)
+    report.add(
+        "ports of media can't be used", f.mark("ports"), read=text, expected="such as 20000-29998, within 1024-65535"
+    )
+    return default
+
+
+def _trunk(node: Node, report: Report) -> TrunkSettings:
+    with Fields(node, report, "a trunk") as f:
+        name = f.text("name") or ""
+        addresses = f.texts("addresses") or ()
+        for text in addresses:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                report.add(
+                    f"addresses of trunk {name} can't be used",
+                    f.mark("addresses"),
+                    read=text,
+                    expected="an IP address or network",
+                )
+    return TrunkSettings(name, addresses)
+
+
+def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
+    """Reads agents.yaml. Raises Findings or ConfigError."""
+    report = Report(ConfigError)
+    agents: list[Agent] = []
+    passwords: dict[str, str] = {}
+    with Fields(read(path, ConfigError), report, "the agents' file") as f:
+        for agent_id, node in f.named("agents", required=True):
+            with Fields(node, report, f"agent {agent_id}") as g:
+                name = g.text("name", agent_id)
+                passwords[agent_id] = g.text("password") or ""
+                queues = g.texts("queues", ())
+                skills = {skill: _level(level, skill, report) for skill, level in g.named("skills")}
+            agents.append(Agent(agent_id, name, f"sip:{agent_id}@{domain}", skills, queues))
+    report.settle(str(path))
+    return Roster(tuple(agents), passwords)
+
+
+def _level(node: Node, skill: str, report: Report) -> int:
+    text = text_of(node) or ""
+    if text.isdigit() and 1 <= int(text) <= 5:
+        return int(text)
+    report.add(
+        f"level of skill {skill} can't be used", node.mark, read=node.shown(), expected="a whole number from 1 to 5"
+    )
+    return 1
