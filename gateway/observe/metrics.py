@@ -18,6 +18,35 @@ SETUP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 WAIT_BUCKETS = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
 LATENESS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
+REASONS = frozenset(
+    {
+        "caller hung up",
+        "caller cancelled",
+        "agent hung up",
+        "message left",
+        "no ACK",
+        "timed out",
+        "goodbye",
+        "gateway stopped",
+        "phone vanished",
+        "the caller's phone fell silent",
+    }
+)
+"""Why calls end, as far as that may be a label."""
+
+OFFERS = {
+    "offered": "offered",
+    "bridged": "answered",
+    "not_answered": "failed",
+    "withdrawn": "withdrawn",
+    "nobody": "nobody",
+    "agent_lost": "lost",
+}
+"""Lines of a call's record that say what became of an offer."""
+
+TURNS = frozenset({"matched", "confirmed", "rejected", "filled", "no_input", "no_match", "emergency", "escalated"})
+"""Lines of a call's record that say what a turn came to."""
+
 Read = Callable[[], Mapping[str, float]]
 """Gives the present values of counters or gauges kept elsewhere, by name."""
 
@@ -31,6 +60,8 @@ class Metrics:
         gauge = partial(Gauge, namespace="trunkline", registry=self.registry)
         histogram = partial(Histogram, namespace="trunkline", registry=self.registry)
         self._calls = counter("calls", "Calls that ended, by outcome.", ["outcome"])
+        self._refused = counter("calls_refused", "INVITEs that never became a call.", ["why"])
+        self._flow = counter("flow_turns", "Turns by what the flow made of them.", ["kind"])
         self._active = gauge("calls_active", "Calls that last.")
         self._legs = gauge("legs_active", "Legs open in the media engine.")
         self._setup = histogram("setup_seconds", "INVITE received to answer sent.", buckets=SETUP_BUCKETS)
@@ -53,6 +84,8 @@ class Metrics:
         )
         self._offers = counter("offers", "Calls offered to agents, by what became of it.", ["result"])
         self._agents = gauge("agents", "Agents signed in, by what they do.", ["doing"])
+        self._up = gauge("agents_signed_in", "Agents whose phone is registered.")
+        self._signed_in: set[str] = set()
         self._late = histogram(
             "rtp_lateness_seconds", "Sent packets' delay behind their time.", buckets=LATENESS_BUCKETS
         )
@@ -63,18 +96,32 @@ class Metrics:
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
-    def call_started(self) -> None:
-        """A call was answered."""
-        self._active.inc()
+    def call_started(self, active: int) -> None:
+        """A call was answered; `active` calls last now."""
+        self._active.set(active)
 
-    def call_ended(self, outcome: str) -> None:
-        """A call that was started is over. `outcome` is one of a few words, never a caller's."""
-        self._active.dec()
-        self._calls.labels(outcome).inc()
+    def call_ended(self, reason: str, active: int) -> None:
+        """A call is over; `active` calls last now. A reason that is not one of ours counts as `other`: the network
+        must not make labels."""
+        self._active.set(active)
+        self._calls.labels(reason if reason in REASONS else "other").inc()
 
-    def call_refused(self, outcome: str) -> None:
-        """An INVITE that never became a call."""
-        self._calls.labels(outcome).inc()
+    def refused(self, why: str) -> None:
+        """An INVITE that never became a call; `why` is one of a few words."""
+        self._refused.labels(why).inc()
+
+    def event(self, kind: str, data: Mapping[str, object]) -> None:
+        """One line of a call's record was written: counted where it says something."""
+        if kind in OFFERS:
+            self.offer(OFFERS[kind])
+        elif kind == "replied" and isinstance(latency := data.get("latency_ms"), int | float):
+            self.turn(latency / 1000, str(data.get("language", "")))
+        elif kind == "interrupted":
+            self.interrupted("key" if data.get("by") == "key" else "speech")
+        elif kind == "heard" and "band" in data:
+            self.intent(str(data.get("language", "")), str(data["band"]))
+        elif kind in TURNS:
+            self._flow.labels(kind).inc()
 
     def legs(self, open_now: int) -> None:
         """Legs open in the engine now."""
@@ -128,6 +175,11 @@ class Metrics:
         self._agents.clear()
         for what, many in doing.items():
             self._agents.labels(what).set(many)
+
+    def agent(self, agent: str, *, up: bool) -> None:
+        """An agent signed in, or out."""
+        (self._signed_in.add if up else self._signed_in.discard)(agent)
+        self._up.set(len(self._signed_in))
 
     def waited(self, seconds: float, queue: str) -> None:
         """An agent answered a caller who waited this long."""

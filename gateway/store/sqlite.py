@@ -21,9 +21,10 @@ from typing import IO
 
 from gateway.core.clock import Moment
 from gateway.core.errors import StoreError
+from gateway.store.calls import Recovered
 from gateway.store.record import CallRecord, masked
 from gateway.store.schema import connect
-from gateway.store.store import Recovered, SqliteReader
+from gateway.store.store import SqliteReader, records_path
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,11 @@ class _Job:
     error: Exception | None = None
 
 
+def open_store(data: Path, node: str) -> SqliteStore:
+    """The records of a gateway's data folder, to be written by this process alone. Raises StoreError."""
+    return SqliteStore(records_path(data), node)
+
+
 class SqliteStore(SqliteReader):
     """The CallStore of one node. Only one gateway may write to a file; `dropped` counts events that a full queue of
     `room` refused, `failed` statements the database refused, `trouble` is the disk's last complaint while it lasts."""
@@ -86,10 +92,11 @@ class SqliteStore(SqliteReader):
         flow: str = "",
         flow_version: str = "",
         recording: Path | None = None,
+        node: str | None = None,
     ) -> None:
         """A call was answered. Returns when the row is on disk. Raises StoreError."""
         times = (moment.mono, moment.utc.isoformat())
-        head = (call, self.node, _clean(caller), _clean(dialled), language, flow, flow_version, *times)
+        head = (call, node or self.node, _clean(caller), _clean(dialled), language, flow, flow_version, *times)
         self._wait(self._put(_Job(BEGIN, (*head, str(recording) if recording else None))))
 
     def append(self, call: str, moment: Moment, kind: str, data: Mapping[str, object]) -> None:

@@ -1,15 +1,13 @@
-"""The port of call records, what a recovery gives back, and reading from SQLite."""
+"""Reading call records from SQLite, and where a data folder keeps them."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.core.clock import Moment
 from gateway.core.errors import StoreError
@@ -17,61 +15,14 @@ from gateway.store.record import CallHead, CallRecord, Event
 from gateway.store.schema import connect
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """A call that was open when the gateway died. `recording` is what was recorded of it, if anything was."""
-
-    call: str
-    recording: Path | None
+def records_path(data: Path) -> Path:
+    """The file of call records in a gateway's data folder."""
+    return data / "calls.db"
 
 
-class CallStore(Protocol):
-    """Where calls are kept. One writer; every method may be called from the asyncio thread."""
-
-    def begin(
-        self,
-        call: str,
-        moment: Moment,
-        *,
-        caller: str = "",
-        dialled: str = "",
-        language: str = "",
-        flow: str = "",
-        flow_version: str = "",
-        recording: Path | None = None,
-    ) -> None:
-        """A call was answered. Returns when the row is on disk. Raises StoreError."""
-        ...
-
-    def append(self, call: str, moment: Moment, kind: str, data: Mapping[str, object]) -> None:
-        """One more event of the call. Never waits; on disk within a second."""
-        ...
-
-    def finish(
-        self, call: str, moment: Moment, reason: str, *, outcome: str = "ended", recording: Path | None = None
-    ) -> None:
-        """The call is over. Never waits."""
-        ...
-
-    def record(self, call: str) -> CallRecord:
-        """The whole call. Raises StoreError where it is unknown."""
-        ...
-
-    def recent(self, n: int = 20) -> list[CallHead]:
-        """The newest `n` calls, newest first."""
-        ...
-
-    def find(self, text: str) -> list[str]:
-        """Ids that begin (or else end) with `text`, newest first; `last` is the newest call."""
-        ...
-
-    def recover(self, now: Moment, recordings: Path | None = None) -> list[Recovered]:
-        """Close the calls that this node left open when it died, and find their recordings under `recordings`."""
-        ...
-
-    def close(self) -> None:
-        """Write what is left and let go of the file."""
-        ...
+def open_for_reading(data: Path) -> SqliteReader:
+    """The records of a gateway's data folder, also while it runs. Raises StoreError."""
+    return SqliteReader(records_path(data))
 
 
 class SqliteReader:

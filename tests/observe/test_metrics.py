@@ -19,16 +19,38 @@ def read(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], floa
     }
 
 
-def test_calls_are_counted_by_outcome_and_the_active_ones_shown() -> None:
+def test_calls_are_counted_by_reason_and_the_active_ones_shown() -> None:
     metrics = Metrics()
-    for _ in range(3):
-        metrics.call_started()
-    metrics.call_ended("agent")
-    metrics.call_refused("busy")
+    for active in (1, 2, 3):
+        metrics.call_started(active)
+    metrics.call_ended("agent hung up", 2)
+    metrics.call_ended('evil"} 1\n', 1)
+    metrics.refused("full")
     found = read(metrics)
-    assert found["trunkline_calls_active", ()] == 2
-    assert found["trunkline_calls_total", (("outcome", "agent"),)] == 1
-    assert found["trunkline_calls_total", (("outcome", "busy"),)] == 1
+    assert found["trunkline_calls_active", ()] == 1
+    assert found["trunkline_calls_total", (("outcome", "agent hung up"),)] == 1
+    assert found["trunkline_calls_total", (("outcome", "other"),)] == 1
+    assert found["trunkline_calls_refused_total", (("why", "full"),)] == 1
+
+
+def test_lines_of_a_call_record_are_counted_where_they_say_something() -> None:
+    metrics = Metrics()
+    metrics.event("heard", {"band": "accept", "language": "en-US", "text": "secret"})
+    metrics.event("heard", {"text": "secret"})
+    metrics.event("replied", {"latency_ms": 640})
+    metrics.event("interrupted", {"by": "key"})
+    metrics.event("offered", {"agent": "anna"})
+    metrics.event("bridged", {"agent": "anna"})
+    metrics.event("no_input", {})
+    metrics.event("made up", {"x": 1})
+    found = {(name, *(value for _, value in labels)): v for (name, labels), v in read(metrics).items()}
+    assert found["trunkline_intents_total", "accept", "en-US"] == 1
+    assert found["trunkline_turn_latency_seconds_bucket", "", "0.7"] == 1
+    assert found["trunkline_turn_latency_seconds_bucket", "", "0.5"] == 0
+    assert found["trunkline_barge_ins_total", "key"] == 1
+    assert found["trunkline_offers_total", "answered"] == 1
+    assert found["trunkline_flow_turns_total", "no_input"] == 1
+    assert not any("secret" in label or "made up" in label for key in found for label in key)
 
 
 def test_latencies_fall_into_buckets() -> None:
@@ -59,6 +81,10 @@ def test_every_method_shows_up_under_its_name() -> None:
     metrics.queues({"cards": 2, "loans": 1})
     metrics.queues({"cards": 1})
     metrics.agents({"idle": 2, "talking": 1})
+    metrics.agent("anna", up=True)
+    metrics.agent("bo", up=True)
+    metrics.agent("bo", up=True)
+    metrics.agent("anna", up=False)
     metrics.offer("answered")
     metrics.rtp_lost(7)
     metrics.garbage("rtp", 5)
@@ -74,6 +100,7 @@ def test_every_method_shows_up_under_its_name() -> None:
     assert ("trunkline_queue_waiting", "loans") not in found
     assert found["trunkline_agents", "talking"] == 1
     assert found["trunkline_offers_total", "answered"] == 1
+    assert found["trunkline_agents_signed_in",] == 1
     assert found["trunkline_rtp_lost_total",] == 7
     assert found["trunkline_garbage_total", "rtp"] == 5
 
@@ -93,5 +120,5 @@ def test_watched_figures_are_read_at_each_scrape_and_one_that_fails_hides_no_oth
 
 def test_two_gateways_in_one_process_do_not_share_figures() -> None:
     one, other = Metrics(), Metrics()
-    one.call_started()
+    one.call_started(1)
     assert read(other)["trunkline_calls_active", ()] == 0

@@ -15,9 +15,10 @@ import pytest
 from gateway.core.clock import FakeClock
 from gateway.core.errors import StoreError
 from gateway.core.ids import uuid7
+from gateway.store.calls import CallStore
 from gateway.store.record import MASK
 from gateway.store.sqlite import SqliteStore
-from gateway.store.store import CallStore, SqliteReader
+from gateway.store.store import SqliteReader
 
 
 @pytest.fixture
