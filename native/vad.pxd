@@ -1,0 +1,31 @@
+"""Speech or not, in steps of 10 ms at 8 kHz: level over an adaptive noise floor, WebRTC VAD, periodicity."""
+
+from libc.stdint cimport int16_t, int32_t
+
+cdef enum:
+    STEP = 80               # samples a step
+    VIEW = 320              # samples the periodicity is looked for in (40 ms)
+
+ctypedef int (*vad_create_t)(void **instance) noexcept nogil
+ctypedef int (*vad_init_t)(void *instance) noexcept nogil
+ctypedef int (*vad_mode_t)(void *instance, int mode) noexcept nogil
+ctypedef int (*vad_process_t)(void *instance, int rate, const int16_t *pcm, size_t n) noexcept nogil
+ctypedef void (*vad_free_t)(void *instance) noexcept nogil
+
+cdef struct Vad:
+    void *webrtc            # NULL: the fallback, level and periodicity alone
+    float high[4]           # state of the high-pass filter
+    float floor             # noise floor, mean square
+    float least             # smallest smoothed level of this window
+    float smooth
+    int window              # steps since the window began
+    int steps
+    float level             # of the newest step, mean square after the high-pass filter
+    float period            # 0..1, how periodic the last 40 ms are (0 where nobody asked)
+    float view[VIEW]        # high-passed samples, newest last
+
+cdef void *vad_open(int mode) noexcept nogil
+cdef void vad_close(void *webrtc) noexcept nogil
+cdef void vad_reset(Vad *v, void *webrtc) noexcept nogil
+cdef bint vad_step(Vad *v, const int16_t *pcm) noexcept nogil
+cdef float periodicity(const float *x, int n) noexcept nogil
