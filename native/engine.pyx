@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 from native.clib cimport ACQUIRE, EFD_CLOEXEC, EFD_NONBLOCK, RELEASE, eventfd, htons, load32, load64, now_ns, store32
 from native.ears cimport ears_open
 from native.leg cimport (
-    KEYS, LEG_FREE, LEG_GONE, Event, Leg,
+    KEYS, LEG_FREE, LEG_GONE, LEG_TAKEN, Event, Leg,
 )
 from native.jitter cimport jitter_reset
 from native.loop cimport (
@@ -195,6 +195,7 @@ cdef class Engine:
         clear_leg(l, self.vad_mode)
         l.handle = leg
         l.fd = sock.fileno()
+        store32(&l.state, LEG_TAKEN, RELEASE)
         l.wire.ssrc, l.wire.stamp = (int(v) for v in self.random.integers(0, 1 << 32, 2))
         l.wire.seq = int(self.random.integers(0, 1 << 16))
         self.sockets[leg] = sock
@@ -205,6 +206,7 @@ cdef class Engine:
             self.command(&c)
         except EngineError:
             self.sockets.pop(leg).close()
+            store32(&l.state, LEG_FREE, RELEASE)
             raise
         return leg, bound
 
@@ -392,7 +394,7 @@ cdef class Engine:
             "packets_sent": l.wire.packets, "octets_sent": l.wire.octets, "send_failed": l.wire.failed,
             "packets_received": l.source.received, "octets_received": l.octets_in, "lost": source_lost(&l.source),
             "duplicate": l.source.duplicate, "late": l.jitter.late, "discarded": l.discarded,
-            "concealed": l.jitter.concealed, "jitter_ms": l.source.jitter / 8.0,
+            "concealed_samples": l.jitter.concealed, "jitter_ms": l.source.jitter / 8.0,
             "remote": (socket.inet_ntoa(address), htons(l.wire.to.sin_port)) if l.wire.known or l.latch.done else None,
             "latched": bool(l.latch.done), "muted_frames": l.playout.muted_frames,
             "voiced_frames": l.ears.voiced_total // 2, "up_refused": l.up.refused // 320, "tap_refused": l.taps.refused // 160,
@@ -428,7 +430,7 @@ cdef void ring_take_until(Ring *r, uint64_t floor) noexcept nogil:
 
 
 cdef int clear_leg(Leg *l, int vad_mode) except -1:
-    """A leg as good as new; its rings and its VAD are kept."""
+    """A leg as good as new; its rings are kept."""
     cdef Ring up = l.up, down = l.down, taps = l.taps
     cdef void *webrtc = l.webrtc
     cdef int slot = l.slot

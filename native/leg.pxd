@@ -15,6 +15,7 @@ cdef enum:
     KEYS = 64               # digits that may wait to be sent
     LEG_FREE = 0
     LEG_OPEN = 1
+    LEG_TAKEN = 3           # prepared by the commanding thread, not yet seen by the engine
     LEG_GONE = 2            # the engine let go of it; its socket may be closed
 
 cdef enum:                  # event kinds

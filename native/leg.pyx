@@ -4,7 +4,7 @@
 from libc.string cimport memcpy, memmove, memset
 
 from native.clib cimport (
-    AF_INET, MSG_DONTWAIT, MSG_NOSIGNAL, RELEASE, htonl, htons, load64, recvfrom, sendto, sockaddr, socklen_t, store64,
+    AF_INET, MSG_DONTWAIT, MSG_NOSIGNAL, RELEASE, load64, ntohl, ntohs, recvfrom, sendto, sockaddr, socklen_t, store64,
 )
 from native.ears cimport HEARD_END, ears_hear, ears_idle, ears_played, ears_rest
 from native.g711 cimport PCMA, PCMU, g711_decode, g711_encode
@@ -90,7 +90,7 @@ cdef bint latch(Desk *d, Leg *l, sockaddr_in *source, const RtpPacket *p, int64_
         l.wire.to.sin_family = AF_INET
         l.wire.to.sin_addr.s_addr = k.ip
         l.wire.to.sin_port = k.port
-        post(d, RTP_LATCHED, l.handle, now, k.ip, k.port)
+        post(d, RTP_LATCHED, l.handle, now, ntohl(k.ip), ntohs(k.port))
         return True
     return not k.done       # nothing better is known: it is heard, but not yet answered
 
