@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.routing.model import Agent, CallQueued, Candidate, Queue
@@ -60,9 +60,9 @@ def ring_of(agent: Agent, call: CallQueued, queue: Queue) -> int | None:
     return SPEAKS if speaks(agent, call.language) else ANYONE
 
 
-def can_wait(call: CallQueued, queue: Queue, seats: Iterable[Seat]) -> bool:
-    """True where somebody who could take the call is signed in, whatever they do now."""
-    return any(s.leaving is None and ring_of(s.agent, call, queue) is not None for s in seats)
+def able(call: CallQueued, queue: Queue, seats: Iterable[Seat]) -> list[Seat]:
+    """Those signed in who could take the call, whatever they do now."""
+    return [s for s in seats if s.leaving is None and ring_of(s.agent, call, queue) is not None]
 
 
 def occupied(seat: Seat, now: float) -> str | None:
@@ -118,11 +118,10 @@ def look(call: CallQueued, queue: Queue, seats: Iterable[Seat], now: float) -> t
     )
 
 
-def waits_for(call: CallQueued, queue: Queue, seats: Iterable[Seat], now: float) -> str:
-    """One sentence: what the agents who could take this call are doing."""
-    able = [s for s in seats if s.leaving is None and ring_of(s.agent, call, queue) is not None]
-    doing = ", ".join(f"{s.agent.name} {occupied(s, now) or 'is free'}" for s in able)
-    return f"waits for one of {len(able)}: {doing}" if len(able) > 1 else f"waits for the only one able: {doing}"
+def waits_for(seats: Sequence[Seat], now: float) -> str:
+    """One sentence: what the agents who could take the call are doing."""
+    doing = ", ".join(f"{s.agent.name} {occupied(s, now) or 'is free'}" for s in seats)
+    return f"waits for one of {len(seats)}: {doing}" if len(seats) > 1 else f"waits for the only one able: {doing}"
 
 
 def _idle(seat: Seat, now: float) -> float:

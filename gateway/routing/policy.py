@@ -139,12 +139,19 @@ class _Floor:
         del self.seats[agent]
 
     def _answered(self, call: str, agent: str) -> None:
-        seat = self.seats.get(agent)
-        if self._rings(call, agent) and seat is not None:
-            del self.waiting[call]
-            self.seats[agent] = replace(seat, doing="talking", since=self.now, until=None)
-        elif seat is None or (seat.doing, seat.call) != ("talking", call):
+        """An answer is a fact: it counts even after the offer was taken back, where both are still without another."""
+        seat, waiting = self.seats.get(agent), self.waiting.get(call)
+        if seat is not None and (seat.doing, seat.call) == ("talking", call):
+            return
+        if seat is None or waiting is None or seat.doing == "talking":
             self.decisions.append(WithdrawOffer(call, agent, "the answer came after the offer was taken back"))
+            return
+        for other in (waiting, self.waiting.get(seat.call or "")):
+            if other is not None and not self._rings(call, agent):
+                self._withdraw(other, f"{seat.agent.name} answered another offer first")
+        queue = waiting.call.queue
+        del self.waiting[call]
+        self.seats[agent] = Seat(seat.agent, seat.idle_since, self.now, "talking", call, queue, leaving=seat.leaving)
 
     def _finished(self, call: str, agent: str) -> None:
         seat = self.seats.get(agent)
@@ -209,7 +216,7 @@ class _Floor:
                 continue
             queue = self.before.queues.get(waiting.call.queue) or Queue(waiting.call.queue)
             known = queue.id in self.before.queues or waiting.call.emergency
-            if not known or not agents.can_wait(waiting.call, queue, self.seats.values()):
+            if not known or not agents.able(waiting.call, queue, self.seats.values()):
                 self._nobody(waiting.call, queue, known)
             elif (choice := agents.choose(waiting, queue, self._view(), self.now)) is not None:
                 self._offer(waiting, queue, choice)
@@ -256,8 +263,8 @@ class _Floor:
         queues, mine = self.before.queues, place(waiting, self.before.queues)
         same = [w for w in self.waiting.values() if w.call.queue == queue.id]
         position = 1 + sum(place(w, queues) < mine for w in same)
-        able = sum(agents.ring_of(s.agent, waiting.call, queue) is not None for s in self.seats.values())
+        able = agents.able(waiting.call, queue, self.seats.values())
         mean = self.handling.get(queue.id)
-        wait = None if mean is None or not able else mean * position / able
-        why = agents.waits_for(waiting.call, queue, self.seats.values(), self.now)
+        wait = mean * position / len(able) if mean is not None and able else None
+        why = agents.waits_for(able, self.now)
         return Position(waiting.call.call, position, wait, why)
