@@ -28,6 +28,9 @@ Pcm = NDArray[np.int16]
 PUMP_S = 0.04
 """How often waiting audio is handed to legs that have an `on_audio`."""
 
+DRAIN_PUMPS = 5
+"""Every so many pumps (0.2 s) what was recorded goes to the writer: a kill loses no more than that."""
+
 _UP_SAMPLES = SPEECH_RATE * 5
 _TAP_FRAMES = WIRE_RATE * 10
 
@@ -73,6 +76,7 @@ class MediaEngine:
         self._legs: dict[int, Leg] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pumping: asyncio.TimerHandle | None = None
+        self._pumps = 0
         self._up = np.zeros(_UP_SAMPLES, np.int16)
         self._tap = np.zeros((_TAP_FRAMES, 2), np.int16)
         self.recorder = Recorder()
@@ -160,8 +164,9 @@ class MediaEngine:
     def _pump(self) -> None:
         assert self._loop is not None
         self._pumping = self._loop.call_later(PUMP_S, self._pump)
+        self._pumps = (self._pumps + 1) % DRAIN_PUMPS
         for leg in list(self._legs.values()):
-            leg.pump()
+            leg.pump(drain=not self._pumps)
 
     def read_up(self, handle: int) -> bytes:
         """What a leg's up ring holds: 16 kHz int16 bytes."""
@@ -296,21 +301,25 @@ class Leg:
         self._engine.forget(self)
 
     def happened(self, event: MediaEvent) -> None:
-        """An event of this leg; an error in who listens is logged and does not reach other legs."""
+        """An event of this leg. An error in who listens is logged and does not reach other legs."""
         if isinstance(event, PromptDone):
             self._playing.pop(event.token, None)
-        try:
-            self.on_event(event)
-        except Exception:
-            log.exception("A media event was not handled", extra={"fields": {"event": type(event).__name__}})
+        self._tell(self.on_event, event)
 
-    def pump(self) -> None:
-        """Move waiting audio to the recording and to `on_audio`."""
-        self._drain()
+    def pump(self, drain: bool) -> None:
+        """Move waiting audio to `on_audio`, and to the recording when it is time to `drain`."""
+        if drain:
+            self._drain()
         if self.on_audio is not None and self._listening:
             pcm = self._engine.read_up(self.handle)
             if pcm:
-                self.on_audio(pcm, time.monotonic())
+                self._tell(self.on_audio, pcm, time.monotonic())
+
+    def _tell(self, listener: Callable[..., None], *what: object) -> None:
+        try:
+            listener(*what)
+        except Exception:
+            log.exception("What a leg told was not handled", extra={"fields": {"what": type(what[0]).__name__}})
 
     def _drain(self) -> None:
         if self._recording is not None:

@@ -89,8 +89,10 @@ class _File:
         self._due = 0.0
 
     def append(self, data: bytes, now: float) -> None:
-        self._file.write(data)
-        self._size += len(data)
+        while data:  # an unbuffered write may take a part only
+            taken = self._file.write(data)
+            self._size += taken
+            data = data[taken:]
         if now >= self._due:
             self.settle()
             self._due = now + HEADER_S
