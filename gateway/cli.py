@@ -122,12 +122,16 @@ def _finding(error: TrunklineError) -> dict[str, Any]:
 @app.command(epilog="Example: echo 'where is my parcel' | trunkline understand ivr_flows/shop.yaml --lang en-US")
 def understand(flow: FlowFile, lang: Language = "en-US", as_json: AsJson = False) -> None:
     """Reads sentences from standard input, one a line, and says which intent each has and how sure that is."""
-    from gateway.flow.flow import load
+    from gateway.flow.check import load
+    from gateway.flow.understanding import examples, serve
     from gateway.lab.understand import understand as run_understand
 
     loaded = load(flow)
     _known_language(lang, loaded.languages)
-    for row in run_understand(loaded, lang, (line.strip() for line in sys.stdin)):
+    with err.status("Learning the flow's sentences"):
+        model = serve({loaded.id: {lang: examples(loaded)[lang]}})
+    limits = (loaded.defaults.accept, loaded.defaults.confirm, loaded.defaults.margin)
+    for row in run_understand(sys.stdin, lambda text: model.rank(loaded.id, text, lang), limits):
         if as_json or not out.is_terminal:
             print(json.dumps(row, ensure_ascii=False), flush=True)
         else:
@@ -159,7 +163,7 @@ def transcribe(
 @app.command(epilog="Example: trunkline simulate ivr_flows/bank.yaml --lang en-US")
 def simulate(flow: FlowFile, lang: Language = "en-US") -> None:
     """Talk to a flow in text: type what a caller says, #1 for a key, an empty line for silence."""
-    from gateway.flow.flow import load
+    from gateway.flow.check import load
     from gateway.lab.talk import talk
 
     loaded = load(flow)
@@ -177,17 +181,19 @@ def why(
 ) -> None:
     """Tells what happened in a call and why: heard, understood, decided, offered to whom."""
     from gateway.lab.why import show
-    from gateway.store.store import open_for_reading
+    from gateway.store.store import SqliteReader
 
-    show(open_for_reading(data), call_id, out, as_json=as_json)
+    show(SqliteReader(data / "records" / "calls.db"), call_id, out, as_json=as_json)
 
 
 @app.command(epilog="Example: trunkline doctor")
 def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Says what works on this machine and what is missing, with what to do about it."""
+    from gateway.config import load_config
     from gateway.lab.doctor import examine
+    from gateway.lab.models import examined
 
-    rows = examine(config)
+    rows = examine(load_config(config).sip if config.exists() else None, examined)
     if as_json:
         print(json.dumps([row.__dict__ for row in rows], ensure_ascii=False))
     else:
@@ -195,7 +201,8 @@ def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         for column in ("", "what", "found"):
             table.add_column(column)
         for row in rows:
-            table.add_row("[green]ok[/]" if row.ok else "[red]no[/]", row.what, escape(row.found))
+            mark = "[green]ok[/]" if row.ok else ("[dim]--[/]" if row.optional else "[red]no[/]")
+            table.add_row(mark, row.what, escape(row.found))
         out.print(table)
     raise typer.Exit(0 if all(row.ok or row.optional for row in rows) else 1)
 
@@ -203,7 +210,7 @@ def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: trunkline models --prepare")
 def models(
     prepare: Annotated[bool, typer.Option("--prepare", help="Make the default models ready now.")] = False,
-    fetch: Annotated[str, typer.Option(help="Download this model, such as vosk-en.")] = "",
+    fetch: Annotated[str, typer.Option(help="Download this model, such as vosk-en-US.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Lists models and voices: what is here, where it comes from, its licence."""

@@ -35,7 +35,7 @@ class GatewayConfig:
     trunks: tuple[TrunkSettings, ...] = ()
     data: Path = Path("var")
     recognizers: int = 1
-    voices: tuple[str, ...] = ("piper",)
+    voices: tuple[str, ...] = ("recorded", "pieces", "piper")
     max_calls: int = 200
     file: str = ""
 

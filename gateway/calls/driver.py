@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.calls import model as m
 from gateway.calls import reducer
-from gateway.calls.words import pieces
+from gateway.calls.words import phrases
 from gateway.core.errors import TrunklineError
 from gateway.core.ports import Ranked
 from gateway.flow import turn
-from gateway.media import engine as media
+from gateway.media import events as media
+from gateway.media.engine import Leg
 from gateway.sip import sdp
 from gateway.speech import ears
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UP_RING_POLL_S = 0.04
-"""How often a speaking caller's frames are fetched from the engine's ring."""
-
 NO_PROGRESS_S = 4.0
 """An agent's phone that has not even said it rings by then is taken for gone."""
 
@@ -32,21 +30,21 @@ NO_PROGRESS_S = 4.0
 class CallDriver:
     """One call's hands. `feed` takes an event now; events that come while one is being handled wait their turn."""
 
-    def __init__(self, exchange: Exchange, call: m.Call, sip_call: str, leg: media.Leg) -> None:
+    def __init__(self, exchange: Exchange, call: m.Call, sip_call: str, leg: Leg) -> None:
         self.exchange = exchange
         self.call = call
         self.sip_call = sip_call
         self.leg = leg
         self.ear = exchange.ears.open(call.id, self._on_ear)
-        self.agent_leg: media.Leg | None = None
+        self.agent_leg: Leg | None = None
         self.agent_sip: str | None = None
         self.recording_from = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._pump: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         leg.on_event = self._on_leg
+        leg.on_audio = self.ear.feed
 
     # --- events in ------------------------------------------------------------------------------------------------
 
@@ -72,12 +70,11 @@ class CallDriver:
             wait = max(0.0, self.call.deadline - self.exchange.clock.now().mono)
             self._timer = self._loop.call_later(wait + 0.001, self.feed, m.Tick())
 
-    def _on_leg(self, event: media.LegEvent) -> None:
+    def _on_leg(self, event: media.MediaEvent) -> None:
         match event:
             case media.SpeechStarted(muted=muted):
                 self.exchange.metrics.barge_in(muted)
                 self.feed(m.SpeechStarted(muted))
-                self._start_pump()
             case media.SpeechEnded():
                 self.feed(m.SpeechEnded())
             case media.KeyPressed(digit=digit):
@@ -92,7 +89,7 @@ class CallDriver:
             case media.RtpBack():
                 self.exchange.silence_over(self, agent=False)
 
-    def _on_agent_leg(self, event: media.LegEvent) -> None:
+    def _on_agent_leg(self, event: media.MediaEvent) -> None:
         match event:
             case media.RtpLost():
                 self.exchange.silence(self, agent=True)
@@ -101,37 +98,15 @@ class CallDriver:
 
     # --- hearing --------------------------------------------------------------------------------------------------
 
-    def _start_pump(self) -> None:
-        if self._pump is None and self.call.listen is not None:
-            self._pump = self._loop.call_later(0, self._fetch)
-
-    def _fetch(self) -> None:
-        self._pump = None
-        if self.call.listen is None or self.call.stage is m.Stage.ENDED:
-            return
-        pcm = self.leg.read()
-        if pcm:
-            self.ear.feed(pcm, self.exchange.clock.now().mono)
-        self._pump = self._loop.call_later(UP_RING_POLL_S, self._fetch)
-
-    def _stop_pump(self) -> None:
-        if self._pump:
-            self._pump.cancel()
-            self._pump = None
-
     def _on_ear(self, event: ears.EarEvent) -> None:
         match event:
             case ears.TurnDropped():
-                self._stop_pump()
                 self.feed(m.TurnDropped())
             case ears.Partial(text=text, voiced_ms=voiced_ms):
                 self.feed(m.PartialHeard(text, voiced_ms))
             case ears.UtteranceHeard():
-                self._stop_pump()
                 self._spawn(self._understand(event))
             case ears.Unheard(reason=reason):
-                self._stop_pump()
-                self.exchange.metrics.unheard(reason)
                 self.feed(m.Unheard("saturated" if reason == "saturated" else "failed"))
 
     async def _understand(self, heard: ears.UtteranceHeard) -> None:
@@ -148,13 +123,13 @@ class CallDriver:
                 heard.score,
                 heard.speech_started,
                 heard.speech_ended,
+                heard.endpoint_at,
                 heard.decoded_at,
                 self.exchange.clock.now().mono,
             )
         )
 
     def _hear(self, command: m.Hear) -> None:
-        self._stop_pump()
         listen = command.listen
         if listen is None:
             self.ear.stop()
@@ -178,7 +153,7 @@ class CallDriver:
     async def _render_and_play(self, command: m.Speak) -> None:
         say, token = command.say, command.token
         try:
-            clips = await self.exchange.prompts.clips(pieces(say.segments), say.language)
+            clips = await self.exchange.prompts.clips(phrases(say.segments, say.language), say.language)
         except TrunklineError as error:
             log.error("a prompt can't be spoken", extra={"fields": {"call": self.call.id, "error": str(error)}})
             self.feed(m.PromptDone(token))
@@ -193,10 +168,10 @@ class CallDriver:
         self.leg.resume()
 
     def _music(self, _: m.PlayMusic) -> None:
-        self.leg.play([self.exchange.prompts.hold_music()], token=0, loop=True)
+        self.leg.play([self.exchange.prompts.tone("hold")], token=0, loop=True)
 
     def _beep(self, command: m.PlayBeep) -> None:
-        self.leg.play([self.exchange.prompts.beep()], token=command.token)
+        self.leg.play([self.exchange.prompts.tone("beep")], token=command.token)
 
     # --- the agent ------------------------------------------------------------------------------------------------
 
@@ -208,8 +183,7 @@ class CallDriver:
         try:
             self.agent_leg = self.exchange.open_leg()
             self.agent_leg.on_event = self._on_agent_leg
-            offer = sdp.offer(self.exchange.media_address, self.agent_leg.port)
-            self.agent_sip = self.exchange.invite(self, agent, offer, command.about)
+            self.agent_sip = self.exchange.invite(self, agent, self.agent_leg, command.about)
         except TrunklineError as error:
             self._drop_agent_leg()
             self.feed(m.AgentFailed(agent.id, error.what))
@@ -226,15 +200,15 @@ class CallDriver:
             self._progress.cancel()
             self._progress = None
 
-    def agent_answered(self, answer: sdp.SessionDescription | None) -> None:
-        """The agent's phone answered with `answer`."""
+    def agent_answered(self, agreed: sdp.Agreed) -> None:
+        """The agent's phone answered; `agreed` is what its answer settled."""
         self.agent_progress()
         agent = self.call.ringing
         if agent is None or self.agent_leg is None:
             self._hang_up_agent_leg("no longer offered")
             return
         try:
-            self.exchange.attach(self.agent_leg, answer)
+            self.exchange.attach(self.agent_leg, agreed)
         except TrunklineError as error:
             self._hang_up_agent_leg("no common codec")
             self.feed(m.AgentFailed(agent, error.what))
@@ -313,7 +287,6 @@ class CallDriver:
     def _finish(self, command: m.Finish) -> None:
         if self._timer:
             self._timer.cancel()
-        self._stop_pump()
         self.ear.close()
         self._hang_up_agent_leg(command.reason)
         for task in self._tasks:

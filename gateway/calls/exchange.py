@@ -1,4 +1,4 @@
-"""All calls of this node: takes SIP events to the call they belong to, holds the one routing state, and ends in order."""
+"""All calls of this node: takes SIP events to their call, holds the one routing state, and ends everything in order."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gateway.core.clock import Clock
 from gateway.core.errors import TrunklineError
 from gateway.core.ids import uuid7
 from gateway.core.ports import Ranked
-from gateway.flow.flow import Flow
+from gateway.flow.model import Flow
 from gateway.media.engine import Leg, MediaEngine
 from gateway.media.prompts import PromptStore
 from gateway.observe.metrics import Metrics
 from gateway.routing import model as routing
 from gateway.routing import policy
-from gateway.sip import endpoint as sip
+from gateway.sip import events as sip
 from gateway.sip import sdp
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
-from gateway.store.calls import CallStore
+from gateway.store.store import CallStore
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ class Exchange:
     """`numbers` maps dialled users to flows ("*" is any other); `flows` holds the newest version of each by id."""
 
     clock: Clock
-    endpoint: UdpEndpoint
     media: MediaEngine
     ears: Ears
     prompts: PromptStore
@@ -60,15 +59,18 @@ class Exchange:
     actions: Actions
     store: CallStore
     metrics: Metrics
-    node: str
-    media_address: str
+    media_bind: str
     media_ports: tuple[int, int]
+    address_towards: Callable[[str], str]
+    """This machine's address as a peer (an IP address) can reach it: put into SDP."""
     recordings: Path
     numbers: Mapping[str, Number]
     flows: dict[str, Flow]
     agents: Mapping[str, routing.Agent]
     routing_state: policy.State
     max_calls: int = 200
+    endpoint: UdpEndpoint = field(init=False)
+    """Set by the composition root before the first event: the endpoint's events come here."""
     on_write: Callable[[m.Call, str, dict[str, object]], None] | None = None
     calls: dict[str, CallDriver] = field(default_factory=dict)
     draining: bool = False
@@ -76,6 +78,9 @@ class Exchange:
     _inbox: deque[tuple[CallDriver, m.CallEvent]] = field(default_factory=deque)
     _busy: bool = False
     _timer: asyncio.TimerHandle | None = None
+    _peers: dict[str, str] = field(default_factory=dict)
+    _phones: dict[str, str] = field(default_factory=dict)
+    _held: set[Leg] = field(default_factory=set)
     _silences: dict[tuple[str, bool], asyncio.TimerHandle] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -126,11 +131,11 @@ class Exchange:
         number = self.numbers.get(event.dialled) or self.numbers.get("*")
         flow = self.flows.get(number.flow) if number else None
         if number is None or flow is None:
-            self.metrics.refused("unknown number")
+            self.metrics.call_refused("unknown number")
             self.endpoint.reject(event.call, 404, "Not Found")
             return
         if self.draining or len(self.calls) >= self.max_calls:
-            self.metrics.refused("draining" if self.draining else "full")
+            self.metrics.call_refused("draining" if self.draining else "full")
             self.endpoint.reject(event.call, 503, "Service Unavailable")
             return
         try:
@@ -140,19 +145,20 @@ class Exchange:
             self.endpoint.reject(event.call, 503, "Service Unavailable")
             return
         try:
-            local = self._describe(leg, event.offer)
+            local = self._describe(leg, event.offer, event.source[0])
         except TrunklineError as error:
             leg.close()
-            self.metrics.refused("no common codec")
+            self.metrics.call_refused("no common codec")
             self.endpoint.reject(event.call, 488, error.what)
             return
         self._begin(event, flow, number, leg, local)
 
-    def _describe(self, leg: Leg, offer: sdp.SessionDescription | None) -> sdp.SessionDescription:
+    def _describe(self, leg: Leg, offer: sdp.SessionDescription | None, peer: str) -> sdp.SessionDescription:
+        address = self.address_towards(peer)
         if offer is None:  # late offer: ours goes into the 200, theirs comes with the ACK
-            return sdp.offer(self.media_address, leg.port)
-        answer, chosen = sdp.answer(offer, self.media_address, leg.port)
-        self._attach(leg, chosen)
+            return sdp.offer(address, leg.port)
+        answer = sdp.answer(offer, address, leg.port)
+        self.attach(leg, sdp.agreed(answer, offer))
         return answer
 
     def _begin(
@@ -165,50 +171,48 @@ class Exchange:
         self._by_sip[event.call] = (driver, False)
         self._idle.clear()
         self.store.begin(
-            call.id, now, node=self.node, caller=event.caller, dialled=event.dialled, flow=flow.id, language=call.language
+            call.id,
+            now,
+            node=self.node,
+            caller=event.caller,
+            dialled=event.dialled,
+            flow=flow.id,
+            language=call.language,
         )
         self.metrics.call_started(len(self.calls))
         self.write(call, "offered_in", {"caller": event.caller, "dialled": event.dialled, "from": event.trunk})
         self.endpoint.answer(event.call, local)
 
-    def attach(self, leg: Leg, remote: sdp.SessionDescription | None) -> None:
-        """Points a leg at what the other side's answer says."""
-        if remote is None:
-            raise TrunklineError("the phone answered without a session description")
-        self._attach(leg, sdp.chosen(remote))
-
-    def _attach(self, leg: Leg, chosen: sdp.Chosen) -> None:
-        leg.attach(
-            chosen.address,
-            chosen.port,
-            payload=chosen.payload,
-            dtmf_payload=chosen.dtmf_payload,
-            send=chosen.send,
-            receive=chosen.receive,
-        )
+    def attach(self, leg: Leg, media: sdp.Agreed) -> None:
+        """Points a leg at what offer and answer settled."""
+        leg.attach(media.ip, media.port, media.payload, media.dtmf_payload, send=media.send, receive=media.receive)
+        if media.held:
+            self._held.add(leg)
+        else:
+            self._held.discard(leg)
 
     def _confirmed(self, event: sip.CallConfirmed) -> None:
         driver, _ = self._by_sip.get(event.call, (None, False))
         if driver:
-            if event.answer is not None:
-                self.attach(driver.leg, event.answer)
+            if event.media is not None:
+                self.attach(driver.leg, event.media)
             driver.feed(m.Confirmed())
 
-    def _over(self, event: Any) -> None:
+    def _over(self, event: sip.CallEnded) -> None:
         driver, is_agent = self._by_sip.pop(event.call, (None, False))
         if driver is None:
             return
         if is_agent:
-            driver.agent_left("hung up" if getattr(event, "by_peer", True) else "phone vanished")
+            driver.agent_left("hung up" if event.by_peer else "phone vanished")
         else:
-            driver.feed(m.CallerLeft(getattr(event, "reason", "") or "caller hung up"))
+            driver.feed(m.CallerLeft("caller hung up" if event.by_peer else event.reason))
 
     def _cancelled(self, event: sip.CallCancelled) -> None:
         driver, _ = self._by_sip.pop(event.call, (None, False))
         if driver:
             driver.feed(m.CallerLeft("caller cancelled"))
 
-    def _progress(self, event: Any) -> None:
+    def _progress(self, event: sip.CallProgress) -> None:
         driver, is_agent = self._by_sip.get(event.call, (None, False))
         if driver and is_agent:
             driver.agent_progress()
@@ -216,7 +220,7 @@ class Exchange:
     def _answered(self, event: sip.CallAnswered) -> None:
         driver, is_agent = self._by_sip.get(event.call, (None, False))
         if driver and is_agent:
-            driver.agent_answered(event.answer)
+            driver.agent_answered(event.media)
 
     def _failed(self, event: sip.CallFailed) -> None:
         driver, is_agent = self._by_sip.pop(event.call, (None, False))
@@ -226,30 +230,34 @@ class Exchange:
     def _changed(self, event: sip.OfferChanged) -> None:
         driver, is_agent = self._by_sip.get(event.call, (None, False))
         leg = (driver.agent_leg if is_agent else driver.leg) if driver else None
-        if leg is None:
-            self.endpoint.reject(event.call, 488, "Not Acceptable Here")
+        if driver is None or leg is None:
+            self.endpoint.reject_change(event.call)
             return
         try:
-            self.endpoint.accept_change(event.call, self._describe(leg, event.offer))
+            self.endpoint.accept_change(event.call, self._describe(leg, event.offer, self._peers[driver.call.id]))
         except TrunklineError as error:
-            self.endpoint.reject(event.call, 488, error.what)
+            self.endpoint.reject_change(event.call)
+
+    def _change_answered(self, event: sip.ChangeAnswered) -> None:
+        driver, is_agent = self._by_sip.get(event.call, (None, False))
+        leg = (driver.agent_leg if is_agent else driver.leg) if driver else None
+        if leg is not None:
+            self.attach(leg, event.media)
 
     def _digit(self, event: sip.InfoDigit) -> None:
         driver, is_agent = self._by_sip.get(event.call, (None, False))
         if driver and not is_agent:
-            driver.leg.keys_pressed()
             driver.feed(m.KeyPressed(event.digit))
 
     def _contact_up(self, event: sip.ContactUp) -> None:
         agent = self._agent_of(event.aor)
         if agent:
-            self.metrics.agent(agent.id, up=True)
+            self._phones[agent.id] = event.source[0]
             self.route(routing.AgentUp(agent))
 
     def _contact_down(self, event: sip.ContactDown) -> None:
         agent = self._agent_of(event.aor)
-        if agent and not self.endpoint.contacts(agent.aor):
-            self.metrics.agent(agent.id, up=False)
+        if agent and not event.left:
             self.route(routing.AgentDown(agent.id, event.reason))
 
     def _agent_of(self, aor: str) -> routing.Agent | None:
@@ -259,18 +267,21 @@ class Exchange:
 
     def open_leg(self) -> Leg:
         """A fresh leg of the engine. Raises MediaError or PortBusy."""
-        return self.media.open_leg(self.media_address, self.media_ports)
+        return self.media.open_leg(self.media_bind, self.media_ports)
 
     def agent(self, agent_id: str) -> routing.Agent:
         return self.agents[agent_id]
 
-    def invite(
-        self, driver: CallDriver, agent: routing.Agent, offer: sdp.SessionDescription, about: Mapping[str, str]
-    ) -> str:
+    def invite(self, driver: CallDriver, agent: routing.Agent, leg: Leg, about: Mapping[str, str]) -> str:
         """Calls the agent's phone; the call's story goes along as headers."""
+        offer = sdp.offer(self.address_towards(self._phones.get(agent.id, "127.0.0.1")), leg.port)
         headers = {f"X-Trunkline-{name}": value for name, value in about.items()}
         call = self.endpoint.invite(
-            agent.aor, offer, from_user=driver.call.caller or "anonymous", from_display=about.get("Intent", ""), headers=headers
+            agent.aor,
+            offer,
+            from_user=driver.call.caller or "anonymous",
+            from_display=about.get("Intent", ""),
+            headers=headers,
         )
         self._by_sip[call] = (driver, True)
         return call
@@ -296,9 +307,9 @@ class Exchange:
 
     def _gone(self, driver: CallDriver, agent: bool) -> None:
         self._silences.pop((driver.call.id, agent), None)
-        if agent and driver.agent_leg and not driver.agent_leg.held:
+        if agent and driver.agent_leg and driver.agent_leg not in self._held:
             driver.agent_left("phone vanished")
-        elif not agent and not driver.leg.held:
+        elif not agent and driver.leg not in self._held:
             driver.feed(m.CallerLeft("the caller's phone fell silent"))
 
     def recording_path(self, call: m.Call) -> Path:
@@ -307,19 +318,36 @@ class Exchange:
     def write(self, call: m.Call, kind: str, data: dict[str, object]) -> None:
         """One line of the call's record."""
         self.store.append(call.id, self.clock.now(), kind, data)
-        self.metrics.event(kind, data)
+        self._measure(call, kind, data)
         if self.on_write:
             self.on_write(call, kind, data)
+
+    def _measure(self, call: m.Call, kind: str, data: Mapping[str, Any]) -> None:
+        match kind:
+            case "replied":
+                self.metrics.turn(data["latency_ms"] / 1000, call.language)
+            case "interrupted":
+                self.metrics.interrupted(data["by"])
+            case "bridged":
+                self.metrics.offer("answered")
+            case "not_answered" | "withdrawn" | "nobody":
+                self.metrics.offer({"not_answered": "failed"}.get(kind, kind))
+            case "unheard":
+                self.metrics.unheard(data["reason"])
+        if "band" in data:
+            self.metrics.intent(call.language, str(data["band"]))
 
     def finished(self, driver: CallDriver, reason: str) -> None:
         """A call is over: its leg, recording and record are closed."""
         for agent in (True, False):
             self.silence_over(driver, agent=agent)
         driver.leg.close()
-        self.store.finish(driver.call.id, self.clock.now(), reason)
+        self._held.discard(driver.leg)
+        self._peers.pop(driver.call.id, None)
+        self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))
         self.calls.pop(driver.call.id, None)
         self.forget(driver.sip_call)
-        self.metrics.call_ended(reason, len(self.calls))
+        self.metrics.call_ended(outcome(driver.call))
         if not self.calls:
             self._idle.set()
 
@@ -334,21 +362,34 @@ class Exchange:
         if self._timer:
             self._timer.cancel()
 
-    def replace_flow(self, flow: Flow) -> None:
-        """New calls take this version; calls that are under way keep theirs."""
-        self.flows[flow.id] = flow
+    def use_flows(self, flows: dict[str, Flow], numbers: Mapping[str, Number], queues: list[routing.Queue]) -> None:
+        """New calls take these; calls that are under way keep the flow they began with."""
+        self.flows = flows
+        self.numbers = numbers
+        self.routing_state = policy.reload(self.routing_state, queues)
+
+
+def outcome(call: m.Call) -> str:
+    """How a call ended, in one of a few words."""
+    if call.agent:
+        return "served"
+    if call.end_reason.startswith("message"):
+        return "message"
+    if call.queue:
+        return "abandoned"
+    return "contained" if call.path else "short"
 
 
 _SIP: Mapping[type, Callable[[Exchange, Any], None]] = {
     sip.CallOffered: Exchange._offered,
     sip.CallConfirmed: Exchange._confirmed,
     sip.CallCancelled: Exchange._cancelled,
-    sip.CallRinging: Exchange._progress,
     sip.CallProgress: Exchange._progress,
     sip.CallAnswered: Exchange._answered,
     sip.CallFailed: Exchange._failed,
     sip.CallEnded: Exchange._over,
     sip.OfferChanged: Exchange._changed,
+    sip.ChangeAnswered: Exchange._change_answered,
     sip.InfoDigit: Exchange._digit,
     sip.ContactUp: Exchange._contact_up,
     sip.ContactDown: Exchange._contact_down,

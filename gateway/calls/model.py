@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Literal
 
 from gateway.core.ports import Ranked
-from gateway.flow.flow import Flow
-from gateway.flow.interpreter import State as FlowState
+from gateway.flow.model import Flow
+from gateway.flow.state import State as FlowState
 from gateway.flow.turn import ActionDone, Listen, RunAction, Say
 from gateway.routing.model import AgentOffer, NobodyThere, Position, RoutingEvent, WithdrawOffer
 
@@ -23,6 +23,10 @@ class Stage(StrEnum):
     MESSAGE = "message"
     LEAVING = "leaving"
     ENDED = "ended"
+
+
+Then = Literal["music", "beep", "message", "hangup"]
+"""What waits for the end of what is being said: music on hold, the tone before a message, the message, the end."""
 
 
 # --- events in ----------------------------------------------------------------------------------------------------
@@ -69,6 +73,7 @@ class UtteranceHeard:
     asr_score: float = 1.0
     speech_started: float = 0.0
     speech_ended: float = 0.0
+    endpoint_at: float = 0.0
     decoded_at: float = 0.0
     understood_at: float = 0.0
 
@@ -297,14 +302,9 @@ class Call:
     speaking: int = 0
     say: Say | None = None
     muted: bool = False
-    interrupted: bool = False
-    """A prompt was ended by voice whose words are still to come."""
-    hearing_until: float | None = None
-    """While the caller speaks the flow's own timer waits, until this time at the most."""
     listen: Listen | None = None
     sensitive: bool = False
-    then: tuple[object, ...] = ()
-    """What waits for the end of what is being said."""
+    then: Then | None = None
     queue: str | None = None
     intent: str | None = None
     slots: dict[str, str] = field(default_factory=dict)

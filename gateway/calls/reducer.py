@@ -1,7 +1,7 @@
 """One call as a pure function: `step(call, event, now) -> (call, commands)`.
 
 The flow interpreter decides what is said and where the caller goes; this reducer owns what surrounds it: barge-in that
-may turn out false, prompts that must end before something else happens, the queue, the agent's phone, the message, the end.
+may turn out false, prompts that must end before something else happens, the queue, the agent's phone, the message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gateway.calls.announce import announce
 from gateway.calls.units import units
 from gateway.core.clock import Moment
 from gateway.flow import interpreter, turn
-from gateway.flow.flow import Flow
+from gateway.flow.model import Flow
 from gateway.routing import model as routing
 
 CONFIRM_WAIT_S = 10.0
@@ -24,11 +24,11 @@ CONFIRM_WAIT_S = 10.0
 BARGE_VOICED_MS = 600
 """Voice of this length ends a prompt for good even while no word is recognized yet."""
 
-HEARING_GRACE_S = 3.0
-"""Each sign of speech holds the flow's no-input timer back by this much."""
-
 MESSAGE_MAX_S = 120.0
 MESSAGE_QUIET_S = 4.0
+AGAIN_PRIORITY = 1000
+"""A caller whose agent's phone vanished goes before everybody but emergencies."""
+
 SHORT_WORD_SCORE = 0.5
 """An utterance shorter than the prompt's minimum units counts only where it means something with this score."""
 
@@ -51,7 +51,7 @@ def start(call_id: str, flow: Flow, caller: str, dialled: str, language: str | N
 
 
 def step(call: m.Call, event: m.CallEvent, now: Moment) -> tuple[m.Call, Commands]:
-    """Moves the call by one event. Never raises for an event that comes late or twice: such an event changes nothing."""
+    """Moves the call by one event. An event that comes late or twice changes nothing."""
     if call.stage is m.Stage.ENDED:
         return call, []
     handler = _HANDLERS[type(event)]
@@ -61,10 +61,7 @@ def step(call: m.Call, event: m.CallEvent, now: Moment) -> tuple[m.Call, Command
 
 
 def _flow_deadline(call: m.Call) -> float | None:
-    due = call.flow_state.deadline
-    if call.stage is not m.Stage.FLOW or due is None:
-        return None
-    return max(due, call.hearing_until or due)
+    return call.flow_state.deadline if call.stage is m.Stage.FLOW else None
 
 
 # --- the flow -----------------------------------------------------------------------------------------------------
@@ -123,21 +120,24 @@ def _enqueue(call: m.Call, want: turn.Enqueue, now: Moment) -> tuple[m.Call, Com
         intent=want.intent,
         slots=dict(want.slots),
         listen=None,
-        sensitive=False,
         own_deadline=None,
     )
     queued = routing.CallQueued(
         call.id,
-        want.queue,
+        routing_queue(call.flow, want.queue),
         call.language,
         want.intent,
-        call.flow.intent_priority(want.intent),
-        want.emergency,
+        emergency=want.emergency,
     )
-    about: dict[str, object] = {"queue": want.queue, "intent": want.intent, "reason": want.reason, "emergency": want.emergency}
-    commands: Commands = [m.Hear(None), m.Record("unmask"), m.Write("queued", about), m.Route(queued)]
+    about: dict[str, object] = {
+        "queue": want.queue,
+        "intent": want.intent,
+        "reason": want.reason,
+        "emergency": want.emergency,
+    }
+    commands: Commands = [m.Hear(None), m.Write("queued", about), m.Route(queued)]
     if call.speaking:
-        return replace(call, then=("music",)), commands
+        return replace(call, then="music"), commands
     return call, [*commands, m.PlayMusic()]
 
 
@@ -145,7 +145,7 @@ def _take_message(call: m.Call, want: turn.TakeMessage, now: Moment) -> tuple[m.
     call = replace(call, stage=m.Stage.MESSAGE, queue=want.queue, listen=None, own_deadline=now.mono + MESSAGE_MAX_S)
     commands: Commands = [m.Hear(None), m.Write("message_wanted", {"queue": want.queue, "reason": want.reason})]
     if call.speaking:
-        return replace(call, then=("beep",)), commands
+        return replace(call, then="beep"), commands
     call, more = _beep(call, now)
     return call, commands + more
 
@@ -153,7 +153,7 @@ def _take_message(call: m.Call, want: turn.TakeMessage, now: Moment) -> tuple[m.
 def _hang_up_after(call: m.Call, want: turn.HangUp, now: Moment) -> tuple[m.Call, Commands]:
     call = replace(call, stage=m.Stage.LEAVING, listen=None, end_reason=want.reason, own_deadline=now.mono + 30.0)
     if call.speaking:
-        return replace(call, then=("hangup",)), [m.Hear(None)]
+        return replace(call, then="hangup"), [m.Hear(None)]
     return _end(call, want.reason, hang_up=True)
 
 
@@ -190,7 +190,7 @@ def _caller_left(call: m.Call, event: m.CallerLeft, now: Moment) -> tuple[m.Call
 def _speech_started(call: m.Call, event: m.SpeechStarted, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is m.Stage.MESSAGE:
         return replace(call, own_deadline=_message_end(call)), []
-    return replace(call, muted=call.muted or event.muted, hearing_until=now.mono + HEARING_GRACE_S), []
+    return _flow(replace(call, muted=call.muted or event.muted), turn.SpeechBegan(), now)
 
 
 def _speech_ended(call: m.Call, _: m.SpeechEnded, now: Moment) -> tuple[m.Call, Commands]:
@@ -201,37 +201,38 @@ def _speech_ended(call: m.Call, _: m.SpeechEnded, now: Moment) -> tuple[m.Call, 
 
 
 def _turn_dropped(call: m.Call, _: m.TurnDropped, now: Moment) -> tuple[m.Call, Commands]:
+    """No words after all: a muted prompt goes on, and the flow counts silence again."""
     commands: Commands = [m.Hear(call.listen)] if call.listen else []
     if call.muted:
         commands.append(m.ResumePrompt())
-    interrupted = call.interrupted
-    call = replace(call, muted=False, interrupted=False, hearing_until=None)
-    if interrupted:  # the prompt is over and no words followed: the flow waits for input again
-        call, more = _flow(call, turn.PromptDone(interrupted=True), now)
-        commands += more
-    return call, commands
+    call, more = _flow(replace(call, muted=False), turn.SpeechDropped(), now)
+    return call, commands + more
 
 
 def _partial(call: m.Call, event: m.PartialHeard, now: Moment) -> tuple[m.Call, Commands]:
     commands: Commands = []
-    call = replace(call, hearing_until=now.mono + HEARING_GRACE_S)
-    if call.muted and call.say and (
-        units(event.text, call.language) >= call.say.min_units or event.voiced_ms >= BARGE_VOICED_MS
-    ):
-        call, commands = _interrupt(call, "speech")
+    enough = call.say is not None and units(event.text, call.language) >= call.say.min_units
+    if call.muted and (enough or event.voiced_ms >= BARGE_VOICED_MS):
+        call, commands = _interrupt(call, "speech", now)
     if event.text:
         call, more = _flow(call, turn.PartialHeard(event.text), now)
         commands += more
     return call, commands
 
 
-def _interrupt(call: m.Call, by: str) -> tuple[m.Call, Commands]:
-    """Ends what is being said for good. The flow is not told PromptDone: what the caller says or keys follows at once."""
+def _interrupt(call: m.Call, by: str, now: Moment) -> tuple[m.Call, Commands]:
+    """Ends what is being said for good. By speech, the words are still to come."""
     if not call.speaking:
         return replace(call, muted=False), []
     prompt = call.say.prompt if call.say else ""
-    call = replace(call, speaking=0, muted=False, interrupted=True)
-    return call, [m.StopPrompt(), m.Write("interrupted", {"prompt": prompt, "by": by})]
+    call = replace(call, speaking=0, muted=False)
+    commands: Commands = [m.StopPrompt(), m.Write("interrupted", {"prompt": prompt, "by": by})]
+    call, more = _flow(call, turn.PromptDone(interrupted=True), now)
+    commands += more
+    if by == "speech":
+        call, more = _flow(call, turn.SpeechBegan(), now)
+        commands += more
+    return call, commands
 
 
 def _utterance(call: m.Call, event: m.UtteranceHeard, now: Moment) -> tuple[m.Call, Commands]:
@@ -245,61 +246,59 @@ def _utterance(call: m.Call, event: m.UtteranceHeard, now: Moment) -> tuple[m.Ca
     )
     if not event.text or too_short:
         return _turn_dropped(call, m.TurnDropped(), now)
-    call, commands = _interrupt(call, "speech")
-    call = replace(call, interrupted=False, hearing_until=None)
-    intent, score = event.ranked.best
+    call, commands = _interrupt(call, "speech", now)
     text = "" if call.sensitive else event.text
-    call = replace(call, last_heard=text, speech_ended=event.speech_ended or None)
-    commands.append(
-        m.Write(
-            "heard",
-            {
-                "text": text,
-                "language": call.language,
-                "intent": intent,
-                "score": round(score, 3),
-                "runner_up": event.ranked.runner_up[0],
-                "runner_up_score": round(event.ranked.runner_up[1], 3),
-                "asr_score": round(event.asr_score, 3),
-                "speech_s": round(event.speech_ended - event.speech_started, 2),
-                "decode_ms": round((event.decoded_at - event.speech_ended) * 1000),
-                "understand_ms": round((event.understood_at - event.decoded_at) * 1000),
-                "redacted": call.sensitive,
-            },
-        )
-    )
+    call = replace(call, last_heard=text or call.last_heard, speech_ended=event.speech_ended or None)
+    commands.append(m.Write("heard", _heard_data(call, event, text)))
     call, more = _flow(call, turn.Heard(event.text, event.ranked, event.asr_score), now)
     return call, commands + more
 
 
+def _heard_data(call: m.Call, event: m.UtteranceHeard, text: str) -> dict[str, object]:
+    intent, score = event.ranked.best
+    runner_up, runner_up_score = event.ranked.runner_up
+    return {
+        "text": text,
+        "language": call.language,
+        "intent": intent,
+        "score": round(score, 3),
+        "runner_up": runner_up,
+        "runner_up_score": round(runner_up_score, 3),
+        "asr_score": round(event.asr_score, 3),
+        "speech_s": round(event.speech_ended - event.speech_started, 2),
+        "endpoint_ms": round((event.endpoint_at - event.speech_ended) * 1000),
+        "decode_ms": round((event.decoded_at - event.endpoint_at) * 1000),
+        "understand_ms": round((event.understood_at - max(event.decoded_at, event.endpoint_at)) * 1000),
+        "redacted": call.sensitive,
+    }
+
+
 def _unheard(call: m.Call, event: m.Unheard, now: Moment) -> tuple[m.Call, Commands]:
-    call, commands = _interrupt(call, "speech") if call.muted else (call, [])
+    call, commands = _interrupt(call, "speech", now) if call.muted else (call, [])
     commands.append(m.Write("unheard", {"reason": event.reason}))
-    call = replace(call, interrupted=False, hearing_until=None)
     call, more = _flow(call, turn.Unheard(event.reason), now)
     return call, commands + more
 
 
 def _key(call: m.Call, event: m.KeyPressed, now: Moment) -> tuple[m.Call, Commands]:
-    shown = "*masked*" if call.sensitive else event.digit
-    commands: Commands = [m.Write("key", {"digit": shown})]
+    commands: Commands = [m.Write("key", {"digit": event.digit, "sensitive": call.sensitive})]
     if call.stage is m.Stage.MESSAGE and call.message_from is not None and event.digit == "#":
         call, more = _message_over(call, now)
         return call, commands + more
     if call.stage is not m.Stage.FLOW:
         return call, commands
     if call.speaking and call.say and call.say.keys_stop:
-        call, more = _interrupt(call, "key")
+        call, more = _interrupt(call, "key", now)
         commands += more
     if call.listen:  # words half said before the key belong to nobody
         commands.append(m.Hear(call.listen))
-    call = replace(call, speech_ended=now.mono, interrupted=False, hearing_until=None)
+    call = replace(call, speech_ended=now.mono)
     call, more = _flow(call, turn.Key(event.digit), now)
     return call, commands + more
 
 
 def _prompt_started(call: m.Call, event: m.PromptStarted, now: Moment) -> tuple[m.Call, Commands]:
-    if call.speech_ended is None or event.token != call.token:
+    if call.speech_ended is None or event.token > call.token:
         return call, []
     latency = max(0.0, event.at - call.speech_ended)
     return replace(call, speech_ended=None), [m.Write("replied", {"latency_ms": round(latency * 1000)})]
@@ -309,17 +308,23 @@ def _prompt_done(call: m.Call, event: m.PromptDone, now: Moment) -> tuple[m.Call
     if event.token != call.speaking:
         return call, []
     call = replace(call, speaking=0, muted=False)
-    after, call = call.then, replace(call, then=())
-    if after == ("beep",):
-        return _beep(call, now)
-    if after == ("message",):
-        call = replace(call, message_from=now.mono, own_deadline=now.mono + MESSAGE_QUIET_S * 2)
-        return call, [m.Record("message_start")]
-    if after == ("hangup",):
-        return _end(call, call.end_reason, hang_up=True)
-    if call.stage is m.Stage.WAITING:
-        return call, [m.PlayMusic()]
+    after, call = call.then, replace(call, then=None)
+    if after is not None:
+        return _AFTER[after](call, now)
     return _flow(call, turn.PromptDone(), now)
+
+
+def _music(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
+    return call, [m.PlayMusic()]
+
+
+def _take_message_now(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
+    call = replace(call, message_from=now.mono, own_deadline=now.mono + MESSAGE_QUIET_S * 2)
+    return call, [m.Record("message_start")]
+
+
+def _leave(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
+    return _end(call, call.end_reason, hang_up=True)
 
 
 def _action_done(call: m.Call, event: turn.ActionDone, now: Moment) -> tuple[m.Call, Commands]:
@@ -339,7 +344,7 @@ def _offer(call: m.Call, event: routing.AgentOffer, now: Moment) -> tuple[m.Call
 
 def about(call: m.Call) -> dict[str, str]:
     """The story an agent sees before answering. Sensitive slots are not in it."""
-    hidden = call.flow.sensitive_slots
+    hidden = {slot.id for slot in call.flow.slots.values() if slot.sensitive}
     shown = {k: v for k, v in call.slots.items() if k not in hidden}
     story = {
         "Call": call.id,
@@ -361,10 +366,12 @@ def _withdraw(call: m.Call, event: routing.WithdrawOffer, now: Moment) -> tuple[
 
 
 def _position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Call, Commands]:
-    say = announce(call.flow, "position", call.language, call.queue, position=event.position, wait_s=event.wait_s)
-    if call.stage is not m.Stage.WAITING or call.speaking or say is None:
+    if call.stage is not m.Stage.WAITING or call.speaking or call.queue is None:
         return call, []
-    call, commands = _say(call, say, now)
+    say = announce(call.flow, "position", call.language, call.queue, position=event.position, wait_s=event.wait_s)
+    if say is None:
+        return call, []
+    call, commands = _say(replace(call, then="music"), say, now)
     return call, [m.Write("position", {"position": event.position, "wait_s": event.wait_s}), *commands]
 
 
@@ -372,20 +379,23 @@ def _nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Ca
     if call.stage is not m.Stage.WAITING:
         return call, []
     call = replace(call, stage=m.Stage.MESSAGE, ringing=None, own_deadline=now.mono + MESSAGE_MAX_S)
-    commands: Commands = [m.Write("nobody", {"queue": event.queue, "why": event.why}), m.Route(routing.CallLeft(call.id))]
-    say = announce(call.flow, "nobody", call.language, call.queue)
+    commands: Commands = [
+        m.Write("nobody", {"queue": event.queue, "why": event.why}),
+        m.Route(routing.CallLeft(call.id)),
+    ]
+    say = announce(call.flow, "nobody", call.language, call.queue or "")
     if say is None:
         call, more = _beep(call, now)
         return call, commands + more
     if call.speaking:
         say = replace(say, queue=True)
-    call, more = _say(replace(call, then=("beep",)), say, now)
+    call, more = _say(replace(call, then="beep"), say, now)
     return call, commands + more
 
 
 def _beep(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
     token = call.token + 1
-    return replace(call, token=token, speaking=token, say=None, then=("message",)), [m.PlayBeep(token)]
+    return replace(call, token=token, speaking=token, say=None, then="message"), [m.PlayBeep(token)]
 
 
 def _message_end(call: m.Call) -> float:
@@ -397,18 +407,18 @@ def _message_over(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
     commands: Commands = [m.Record("message_end"), m.Write("message", {"queue": call.queue, "seconds": seconds})]
     call = replace(call, stage=m.Stage.LEAVING, message_from=None, own_deadline=now.mono + 30.0)
     call = replace(call, end_reason="message left")
-    say = announce(call.flow, "message_taken", call.language, call.queue)
+    say = announce(call.flow, "message_taken", call.language, call.queue or "")
     if say is None:
         call, more = _end(call, call.end_reason, hang_up=True)
         return call, commands + more
-    call, more = _say(replace(call, then=("hangup",)), say, now)
+    call, more = _say(replace(call, then="hangup"), say, now)
     return call, commands + more
 
 
 def _agent_answered(call: m.Call, event: m.AgentAnswered, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.WAITING or call.ringing != event.agent:
         return call, [m.HangUpAgent(event.agent, "no longer offered")]
-    call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, speaking=0, then=())
+    call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, speaking=0, then=None)
     return call, [
         m.Bridge(event.agent),
         m.Route(routing.OfferAnswered(call.id, event.agent)),
@@ -428,7 +438,8 @@ def _agent_left(call: m.Call, event: m.AgentLeft, now: Moment) -> tuple[m.Call, 
     if call.agent != event.agent:
         return call, []
     if event.reason != "hung up" and call.queue:  # the phone vanished: the caller did not ask to leave
-        again = routing.CallQueued(call.id, call.queue, call.language, call.intent, 1000, False)
+        queue = routing_queue(call.flow, call.queue)
+        again = routing.CallQueued(call.id, queue, call.language, call.intent, AGAIN_PRIORITY)
         commands: Commands = [
             m.HangUpAgent(event.agent, event.reason),
             m.Write("agent_lost", {"agent": event.agent, "reason": event.reason}),
@@ -475,10 +486,22 @@ def _end(call: m.Call, reason: str, *, hang_up: bool) -> tuple[m.Call, Commands]
     return replace(call, stage=m.Stage.ENDED, deadline=None, own_deadline=None, end_reason=reason), commands
 
 
+def routing_queue(flow: Flow, queue: str) -> str:
+    """A flow's queue as routing names it: two flows may both have a queue `general`."""
+    return f"{flow.id}.{queue}"
+
+
 def spoken(say: turn.Say) -> str:
     """What a Say says, for records: values in braces of sensitive prompts are masked by the interpreter already."""
     return "".join(s.text if isinstance(s, turn.Text) else s.value for s in say.segments)
 
+
+_AFTER: Mapping[m.Then, Callable[[m.Call, Moment], tuple[m.Call, Commands]]] = {
+    "music": _music,
+    "beep": _beep,
+    "message": _take_message_now,
+    "hangup": _leave,
+}
 
 _HANDLERS: Mapping[type, Callable[[m.Call, Any, Moment], tuple[m.Call, Commands]]] = {
     m.Confirmed: _confirmed,

@@ -1,0 +1,337 @@
+"""Composition root: builds every concrete part of a gateway, joins them, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from gateway.calls.actions import Actions
+from gateway.calls.exchange import Exchange, Number
+from gateway.calls.reducer import routing_queue
+from gateway.config import GatewayConfig, Roster, load_agents
+from gateway.core.clock import SystemClock
+from gateway.core.errors import ConfigError, TrunklineError
+from gateway.core.ids import node_id
+from gateway.core.ports import Ranked
+from gateway.core.worker import Worker
+from gateway.desk.http import Health, make_app
+from gateway.desk.http import serve as serve_http
+from gateway.flow.check import load
+from gateway.flow.model import Flow
+from gateway.flow.templates import fixed_texts
+from gateway.flow.understanding import examples
+from gateway.media.engine import MediaEngine
+from gateway.media.prompts import PromptStore
+from gateway.media.recorder import repair
+from gateway.observe import logs
+from gateway.observe.metrics import Metrics
+from gateway.routing import model as routing
+from gateway.routing import policy
+from gateway.sip.auth import Account
+from gateway.sip.config import SipConfig, Trunk
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.udp import UdpEndpoint
+from gateway.speech.ears import Ears
+from gateway.speech.tts_voices import voices
+from gateway.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+READY_FILE = "TRUNKLINE_READY_FILE"
+"""Environment variable: where to write {"sip": port, "http": port} once calls are taken."""
+
+WATCH_S = 1.0
+"""How often a flow's file is looked at for a newer version."""
+
+
+class Gateway:
+    """One running gateway. Made by `opened`; everything in it ends with it."""
+
+    def __init__(self, config: GatewayConfig, console: Console) -> None:
+        self.config = config
+        self.console = console
+        self.clock = SystemClock()
+        self.metrics = Metrics()
+        self.flows: dict[str, Flow] = {}
+        self.roster = Roster(())
+        self.seen: dict[Path, float] = {}
+        self.exchange: Exchange
+        self.sip: UdpEndpoint
+        self.http_port = 0
+        self._mind: Worker
+        self._prompts: PromptStore
+        self._ears: Ears
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Builds everything. Raises TrunklineError; what was built by then is taken down by `stack`."""
+        config = self.config
+        self.flows = _by_id([load(path) for path in config.flows])
+        self.seen = {path: path.stat().st_mtime for path in config.flows}
+        self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
+        records, recordings = config.data / "records", config.data / "recordings"
+        for folder in (records, recordings):
+            folder.mkdir(parents=True, exist_ok=True)
+        store = SqliteStore(records / "calls.db", node_id())
+        stack.callback(store.close)
+        for lost in store.recover(self.clock.now(), recordings):
+            if lost.recording:
+                repair(lost.recording)
+            log.warning("a call was cut off by a crash", extra={"fields": {"call": lost.call}})
+        media = MediaEngine(max_legs=config.max_calls * 2 + 8)
+        await media.start()
+        stack.push_async_callback(media.close)
+        root = config.flows[0].parent / "recordings" if config.flows else Path("recordings")
+        self._prompts = PromptStore(config.data / "prompts", voices(config.voices, root), media.load)
+        self._ears = Ears(workers=config.recognizers)
+        self._mind = self._new_mind(self.flows)
+        await self._prepare(stack)
+        self.exchange = self._exchange(store, media, recordings)
+        stack.push_async_callback(self.exchange.close)
+        await self._listen(stack)
+
+    def _exchange(self, store: SqliteStore, media: MediaEngine, recordings: Path) -> Exchange:
+        host = self.config.sip[0]
+        return Exchange(
+            clock=self.clock,
+            media=media,
+            ears=self._ears,
+            prompts=self._prompts,
+            understand=self._understand,
+            actions=Actions(),
+            store=store,
+            metrics=self.metrics,
+            media_bind=host,
+            media_ports=self.config.media_ports,
+            address_towards=self._address_towards,
+            recordings=recordings,
+            numbers=numbers(self.flows.values()),
+            flows=self.flows,
+            agents={agent.id: agent for agent in self.roster.agents},
+            routing_state=policy.start(queues(self.flows.values())),
+            max_calls=self.config.max_calls,
+        )
+
+    async def _prepare(self, stack: AsyncExitStack) -> None:
+        """Renders prompts and loads models, all at once, with a bar for what takes time."""
+        stack.push_async_callback(self._ears.close)
+        stack.push_async_callback(self._close_mind)
+        items = [item for flow in self.flows.values() for item in fixed_texts(flow)]
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as bars:
+            rendering = bars.add_task("prompts", total=len(items))
+            hearing = bars.add_task("recognizer", total=1)
+            meaning = bars.add_task("intents", total=1)
+
+            async def render() -> None:
+                await self._prompts.render_all(
+                    items, lambda done, total, _: bars.update(rendering, completed=done, total=total)
+                )
+
+            async def hear() -> None:
+                await self._ears.start()
+                bars.update(hearing, completed=1)
+
+            async def mean() -> None:
+                await self._mind.start()
+                bars.update(meaning, completed=1)
+
+            results = await asyncio.gather(render(), hear(), mean(), return_exceptions=True)
+        for problem in results:
+            if isinstance(problem, BaseException):
+                raise problem
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        config = self.config
+        exchange = self.exchange
+        accounts = tuple(
+            Account(agent, config.domain, password=password) for agent, password in self.roster.passwords.items()
+        )
+        host, port = config.sip
+        settings = SipConfig(
+            domain=config.domain,
+            host=host if host not in ("0.0.0.0", "::") else self._address_towards("192.0.2.1"),
+            port=port,
+            aliases=(host, "127.0.0.1", "localhost"),
+            accounts=accounts,
+            trunks=tuple(Trunk(t.name, t.addresses) for t in config.trunks),
+            destinations=tuple(exchange.numbers),
+        )
+        self.sip = await UdpEndpoint.open(Endpoint(settings), host, port, exchange.on_sip)
+        stack.push_async_callback(self.sip.close)
+        exchange.endpoint = self.sip
+        app = make_app(self._health, self.metrics.exposition)
+        server = await serve_http(app, *config.http)
+        stack.push_async_callback(server.close)
+        self.http_port = server.port
+        self._watch_figures()
+
+    def _watch_figures(self) -> None:
+        def of_media() -> dict[str, float]:
+            return {k: float(v) for k, v in self.exchange.media.counters().items()}
+
+        def of_ears() -> dict[str, float]:
+            load = self._ears.load
+            return {
+                name: float(getattr(load, name))
+                for name in ("waiting", "busy", "restarts", "dropped", "saturated", "failed")
+            }
+
+        self.metrics.watch("media", "The media engine's totals.", of_media)
+        self.metrics.watch("recognizers", "The recognizer pool.", of_ears, kind="gauge")
+        self.metrics.watch("sip", "SIP messages and what became of them.", lambda: dict(self.sip.counters))
+
+    def _health(self) -> Health:
+        load = self._ears.load
+        checks = {
+            "recognizer": "ok" if load.ready else "starting again",
+            "intents": "ok" if self._mind.ready else "starting again",
+        }
+        return Health(True, node_id(), self.exchange.draining, len(self.exchange.calls), checks)
+
+    # --- understanding --------------------------------------------------------------------------------------------
+
+    def _new_mind(self, flows: dict[str, Flow]) -> Worker:
+        of_flows = {flow.id: examples(flow) for flow in flows.values()}
+        return Worker("gateway.flow.understanding:serve", (of_flows,), name="intents", env={"OMP_NUM_THREADS": "1"})
+
+    async def _close_mind(self) -> None:
+        await self._mind.close()
+
+    async def _understand(self, flow: Flow, text: str, language: str) -> Ranked:
+        ranked = await self._mind.call("rank", flow.id, text, language, timeout_s=3.0)
+        return ranked if isinstance(ranked, Ranked) else Ranked()
+
+    # --- reload ---------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> bool:
+        """Loads every flow anew; where one is broken all stay as they are. True when new flows are in use."""
+        try:
+            flows = _by_id([load(path) for path in self.config.flows])
+            await self._prompts.render_all([item for flow in flows.values() for item in fixed_texts(flow)])
+            mind = self._new_mind(flows)
+            await mind.start()
+        except TrunklineError as error:
+            log.error("flows can't be loaded; the old ones stay in use", extra={"fields": {"error": str(error)}})
+            self.console.print(f"[red]The flows in use stay as they were:[/]\n{error}", highlight=False)
+            return False
+        old, self._mind = self._mind, mind
+        self.flows = flows
+        self.exchange.use_flows(flows, numbers(flows.values()), queues(flows.values()))
+        self.sip.serve_destinations(tuple(self.exchange.numbers))
+        await old.close()
+        log.info("flows loaded", extra={"fields": {"flows": {f.id: f.version for f in flows.values()}}})
+        return True
+
+    async def watch(self) -> None:
+        """Reloads when a flow's file changes, for ever."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = {}
+            for path in self.config.flows:
+                with contextlib.suppress(OSError):
+                    now[path] = path.stat().st_mtime
+            if now != self.seen:
+                self.seen = now
+                await self.reload()
+
+    def _address_towards(self, peer: str) -> str:
+        """The configured media address, or this machine's own address on the way to `peer`; nothing is sent."""
+        if self.config.media_address != "auto":
+            return self.config.media_address
+        host = self.config.sip[0]
+        if host not in ("0.0.0.0", "::"):
+            return host
+        with socket.socket(socket.AF_INET6 if ":" in peer else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            try:
+                sock.connect((peer, 9))
+            except OSError:
+                return "127.0.0.1"
+            return str(sock.getsockname()[0])
+
+
+def _by_id(flows: Sequence[Flow]) -> dict[str, Flow]:
+    found: dict[str, Flow] = {}
+    for flow in flows:
+        if flow.id in found:
+            raise ConfigError("two flows have the same id", read=flow.id, do=f"give {flow.file} an id of its own")
+        found[flow.id] = flow
+    return found
+
+
+def numbers(flows: Sequence[Flow] | object) -> dict[str, Number]:
+    """Which number leads to which flow, in which language. Raises ConfigError where two flows claim one."""
+    found: dict[str, Number] = {}
+    for flow in flows:  # type: ignore[attr-defined]
+        for number, language in flow.numbers.items():
+            if number in found:
+                raise ConfigError(f"number {number} leads to two flows", read=f"{found[number].flow} and {flow.id}")
+            found[number] = Number(flow.id, language)
+    return found
+
+
+def queues(flows: object) -> list[routing.Queue]:
+    """The flows' queues as routing knows them."""
+    return [
+        routing.Queue(routing_queue(f, q.id), dict(q.skills), q.priority, q.ring_s, q.announce_s, q.wrap_up_s)
+        for f in flows  # type: ignore[attr-defined]
+        for q in f.queues.values()
+    ]
+
+
+@asynccontextmanager
+async def opened(config: GatewayConfig, console: Console) -> AsyncIterator[Gateway]:
+    """A running gateway; it is taken down when the block ends."""
+    gateway = Gateway(config, console)
+    async with AsyncExitStack() as stack:
+        await gateway.open(stack)
+        yield gateway
+
+
+async def serve(config: GatewayConfig, *, console: Console, log_format: str = "console") -> None:
+    """Runs a gateway until SIGINT or SIGTERM; SIGHUP loads the flows anew."""
+    logs.set_up("json" if log_format == "json" else "human", node=node_id())
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, stop.set)
+    async with opened(config, console) as gateway:
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(gateway.reload()))
+        _announce(gateway, console)
+        watching = loop.create_task(gateway.watch())
+        await stop.wait()
+        watching.cancel()
+        console.print("Ending calls.")
+
+
+def _announce(gateway: Gateway, console: Console) -> None:
+    host, _ = gateway.config.sip
+    if ready := os.environ.get(READY_FILE):
+        part = Path(ready).with_suffix(".part")
+        part.write_text(json.dumps({"sip": gateway.sip.port, "http": gateway.http_port, "pid": os.getpid()}))
+        part.replace(ready)
+    console.print(f"[green]Trunkline takes calls[/] on sip:{host}:{gateway.sip.port} (UDP)", highlight=False)
+    for number, to in gateway.exchange.numbers.items():
+        console.print(f"  dial {number}: {to.flow}, {to.language}", highlight=False)
+    names = ", ".join(a.id for a in gateway.roster.agents) or "none"
+    console.print(
+        f"  agents who may register: {names}; health and metrics: http://{gateway.config.http[0]}:{gateway.http_port}/healthz",
+        highlight=False,
+    )
+    console.print("  Ctrl-C ends it; calls are ended in order.", highlight=False)
