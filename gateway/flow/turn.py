@@ -57,6 +57,16 @@ class PromptDone:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechBegan:
+    """The caller started to speak: silence is not counted until Heard, Unheard or SpeechDropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """It was no speech after all, or had no words: silence counts again."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartialHeard:
     """Words recognized while the caller still speaks. Only emergency phrases act on these."""
 
@@ -100,7 +110,9 @@ class Tick:
     """The clock reached `State.deadline`."""
 
 
-FlowEvent = Started | PromptDone | PartialHeard | Heard | Unheard | Key | ActionDone | Tick
+FlowEvent = (
+    Started | PromptDone | SpeechBegan | SpeechDropped | PartialHeard | Heard | Unheard | Key | ActionDone | Tick
+)
 
 
 # --- commands out -------------------------------------------------------------------------------------------------
@@ -199,4 +211,6 @@ class Note:
     data: dict[str, object]
 
 
-FlowCommand = Say | Listen | StopListening | RunAction | Enqueue | TakeMessage | HangUp | PauseRecording | ResumeRecording | Note
+FlowCommand = (
+    Say | Listen | StopListening | RunAction | Enqueue | TakeMessage | HangUp | PauseRecording | ResumeRecording | Note
+)

@@ -1,0 +1,200 @@
+"""Mandarin numbers as callers say them and recognizers write them: runs of digits and amounts of money."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+DIGITS = {
+    "零": 0, "〇": 0, "洞": 0, "一": 1, "幺": 1, "壹": 1, "二": 2, "两": 2, "俩": 2, "三": 3, "四": 4, "五": 5, "六": 6,
+    "七": 7, "拐": 7, "八": 8, "九": 9, "勾": 9, **{str(i): i for i in range(10)},
+}  # fmt: skip
+TENS = {"十": 10, "百": 100, "千": 1000}
+ALIKE = {
+    "灵": "零", "林": "零", "另": "零", "铃": "零", "领": "零", "要": "幺", "腰": "幺", "妖": "幺", "邀": "幺", "么": "幺", "夭": "幺", "吆": "幺",
+    "伊": "一", "衣": "一", "依": "一", "医": "一", "儿": "二", "而": "二", "耳": "二", "尔": "二", "散": "三", "伞": "三", "山": "三",
+    "死": "四", "寺": "四", "思": "四", "武": "五", "舞": "五", "无": "五", "吴": "五", "午": "五", "流": "六", "留": "六", "刘": "六", "溜": "六",
+    "期": "七", "起": "七", "气": "七", "妻": "七", "齐": "七", "巴": "八", "爸": "八", "吧": "八", "拔": "八", "酒": "九", "久": "九", "就": "九",
+    "救": "九", "旧": "九",
+}  # fmt: skip
+_RUN = re.compile(
+    r"(?:[二两三四234]个(?=[零〇一幺二三四五六七八九0-9])|双(?=[零一幺二三四五六七八九0-9])|[零〇洞一幺壹二两俩三四五六七拐八九勾0-9])+"
+)
+_SPELLED = re.compile(r"[零〇一二两三四五六七八九十百千万亿0-9]+")
+_GAP = re.compile(r"[\s,，、。\-嗯呃额啊哦噢]|然后|那个|后面|接着|再来")
+_CORRECTION = re.compile(r"不对|错了|不是|说错|应该是|重来|我是说")
+_MONEY = re.compile(
+    r"(?P<sign>[¥￥$])?(?P<main>[0-9]+(?:[.,][0-9]+)*(?:[十百千万亿]+[0-9]*)*|半|[零〇一二两俩三四五六七八九十百千万亿]+(?:点[零一二三四五六七八九]+[万千百亿]?)?)"
+    r"(?P<half>半)?(?P<more>来|多|个)?"
+    r"(?P<unit>美元|美金|刀|人民币|块钱|块|元|圆|毛钱|毛|角|分钱|分|rmb|yuan|dollars?|千块|万块)?(?P<rest>[0-9零一二两三四五六七八九]+[毛角](?:[0-9一二两三四五六七八九]分?)?|零?[0-9一二三四五六七八九]分|半|[0-9一二两三四五六七八九](?![十百千万0-9个]))?"
+)
+
+
+def digits(text: str, length: int = 0) -> str:
+    """The digits said, as a string, or "" when there are none; same rules as numbers_en.digits."""
+    for part in reversed(_CORRECTION.split(text)):
+        runs = _runs(_GAP.sub("", part))
+        exact = _exact(runs, length)
+        if exact:
+            return exact
+        if length:
+            exact = _spelled(part, length) or _sounding(part, length)
+        if exact:
+            return exact
+    runs = [run for run in _runs(_GAP.sub("", text)) if len(run) > 1 or len(text) <= 4]
+    if not runs:
+        return ""
+    joined = "".join(runs)
+    return joined if length and len(joined) <= length else max(runs, key=len)
+
+
+def _exact(runs: list[str], length: int) -> str:
+    if not length:
+        return ""
+    whole = [run for run in runs if len(run) == length]
+    if whole:
+        return whole[-1]
+    long = [run for run in runs if len(run) > 1]
+    for tried in (runs, long):
+        if sum(map(len, tried)) == length:
+            return "".join(tried)
+    return ""
+
+
+def _runs(text: str) -> list[str]:
+    return [_plain(match.group()) for match in _RUN.finditer(text)]
+
+
+def _plain(run: str) -> str:
+    """Digits of a run; 三个九 is 999 and 双八 is 88."""
+    out, i = "", 0
+    while i < len(run):
+        if run[i + 1 : i + 2] == "个":
+            out, i = out + str(DIGITS[run[i + 2]]) * DIGITS[run[i]], i + 3
+        elif run[i] == "双":
+            out, i = out + str(DIGITS[run[i + 1]]) * 2, i + 2
+        else:
+            out, i = out + str(DIGITS[run[i]]), i + 1
+    return out
+
+
+def _spelled(text: str, length: int) -> str:
+    """A number said as one, such as 八千零一十三 for 8013."""
+    for match in _SPELLED.finditer(text):
+        value = number(match.group())
+        if value is not None and len(str(value)) == length:
+            return str(value)
+    return ""
+
+
+def _sounding(text: str, length: int) -> str:
+    """Digits among which a recognizer wrote other characters of the same sound; at least half must be real digits."""
+    swapped = "".join(ALIKE.get(char, char) for char in _GAP.sub("", text))
+    for run in re.finditer(_RUN, swapped):
+        real = sum(char in DIGITS for char in _GAP.sub("", text)[run.start() : run.end()])
+        plain = _plain(run.group())
+        if len(plain) == length and real * 2 >= length:
+            return plain
+        if len(plain) > length and real >= length - 2 and len(plain) <= length + 2:
+            tail = plain[-length:]
+            if text.rstrip()[-1:] in DIGITS:
+                return tail
+    return ""
+
+
+def number(text: str) -> int | None:
+    """A whole number such as 一千零五十, 两万三 (23,000), 一百二 (120), 3千; None when it is none."""
+    total, section, current, last = 0, 0, 0, 1
+    seen_unit = zero = False
+    for char in text:
+        if char in DIGITS:
+            current = current * 10 + DIGITS[char] if char.isascii() or not (char.isascii() or current) else DIGITS[char]
+            zero = zero or DIGITS[char] == 0
+        elif char in TENS:
+            section += (current or 1) * TENS[char]
+            last, current, seen_unit, zero = TENS[char], 0, True, False
+        elif char in "万亿":
+            scale = 10_000 if char == "万" else 100_000_000
+            total = (total + section + current) * scale if total + section + current else scale
+            section, current, last, seen_unit, zero = 0, 0, scale, True, False
+        else:
+            return None
+    if current and seen_unit and last >= 100 and not zero and current < 10:
+        current *= last // 10
+    if not seen_unit and len(text) > 1 and not text.isascii():
+        return None
+    return total + section + current
+
+
+def _decimal(text: str) -> Decimal | None:
+    """A number that may have decimals: 3.5万, 1,050.5, 三点五万."""
+    match = re.fullmatch(r"([0-9][0-9,]*(?:\.[0-9]+)?)([十百千万亿]*)([0-9]?)", text)
+    if match:
+        value = Decimal(match[1].replace(",", ""))
+        for unit in match[2]:
+            value *= {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}[unit]
+            scale = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}[unit]
+        return value + int(match[3]) * scale / 10 if match[2] and match[3] else value
+    whole, _, decimals = text.partition("点")
+    unit = 1
+    if decimals and decimals[-1] in "百千万亿":
+        unit = {"百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}[decimals[-1]]
+        decimals = decimals[:-1]
+    value_of_whole = number(whole)
+    if value_of_whole is None:
+        return None
+    fraction = Decimal("0." + "".join(str(DIGITS[c]) for c in decimals)) if decimals else Decimal(0)
+    return (value_of_whole + fraction) * unit
+
+
+def amount(text: str) -> tuple[Decimal, str] | None:
+    """(amount, currency) of the sum of money with a unit, or of the first number; currency is "yuan", "dollars" or ""."""
+    text = re.sub(r"(?<=[0-9]),(?=[0-9]{3})", "", text).replace(" ", "")
+    best: tuple[Decimal, str] | None = None
+    for match in _MONEY.finditer(text):
+        found = _sum(match)
+        if found is None:
+            continue
+        if found[1]:
+            return found
+        best = best or found
+    return best
+
+
+def _sum(match: re.Match[str]) -> tuple[Decimal, str] | None:
+    unit, rest = match["unit"] or "", match["rest"] or ""
+    main = Decimal("0.5") if match["main"] == "半" else _decimal(match["main"])
+    if main is None or (match["main"] == "半" and not unit):
+        return None
+    if match["half"]:
+        main += Decimal(_step(match["main"])) / 2
+    if unit in ("千块", "万块"):
+        main, unit = main * (1000 if unit[0] == "千" else 10_000), "块"
+    currency = {"美元": "dollars", "美金": "dollars", "刀": "dollars", "dollar": "dollars", "dollars": "dollars"}.get(
+        unit, "yuan" if unit else ""
+    )
+    if match["sign"]:
+        currency = "dollars" if match["sign"] == "$" else "yuan"
+    if unit[:1] in "毛角" and unit:
+        return main / 10 + (_small(rest) / 10 if rest.isdigit() or rest in DIGITS else 0), "yuan"
+    if unit[:1] == "分" and unit:
+        return main / 100, "yuan"
+    return main + (_small(rest) if unit else 0), currency
+
+
+def _step(main: str) -> int:
+    """The unit a trailing 半 halves: 一百半 is rare, 两万半 25,000, 三块半 3.5."""
+    return {"万": 10_000, "千": 1000, "百": 100}.get(main[-1:], 1)
+
+
+def _small(rest: str) -> Decimal:
+    """What follows 块: 五 and 五毛 are 0.50, 五毛二 0.52, 零五分 0.05, 半 0.50."""
+    if rest == "半":
+        return Decimal("0.5")
+    digits = [DIGITS[char] for char in rest if char in DIGITS]
+    if not digits:
+        return Decimal(0)
+    if rest.endswith("分") and "毛" not in rest and "角" not in rest:
+        return Decimal(digits[-1]) / 100
+    jiao = [d for d in digits if d or len(digits) == 1]
+    return Decimal(jiao[0] if jiao else 0) / 10 + (Decimal(jiao[1]) / 100 if len(jiao) > 1 else 0)

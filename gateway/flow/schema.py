@@ -1,0 +1,420 @@
+"""Reads a flow's YAML into a Flow. Shapes are read here; whether the names lead anywhere is `gateway.flow.links`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from gateway.core.errors import Mark, nearest
+from gateway.flow.fields import Fields, Report, text_of
+from gateway.flow.hours import DAYS, days_of, spans_of
+from gateway.flow.model import (
+    Action,
+    Case,
+    Defaults,
+    Flow,
+    FlowQueue,
+    Hours,
+    Http,
+    Intent,
+    Menu,
+    Phrases,
+    Result,
+    Rung,
+    Slot,
+    Table,
+    Target,
+    Texts,
+)
+from gateway.flow.nodes import Node
+from gateway.flow.templates import TemplateError, expand
+
+SCHEMA_VERSION = 1
+KEYS = "0123456789*#ABCD"
+BARE_TARGETS = ("back", "repeat", "language", "more", "hangup")
+NAMED_TARGETS = ("menu", "action", "queue", "say", "message", "intent")
+ROLES = ("hold", "position", "wait", "nobody", "closed", "message_taken")
+RESULT_KINDS = ("digits", "number", "amount", "date", "ordinal", "text", "word")
+
+T = TypeVar("T")
+
+
+class Reading:
+    """One pass over one file: the report and the flow's languages, which many parts need."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.languages: tuple[str, ...] = ()
+
+    def named(self, f: Fields, section: str, make: Callable[[str, Node], T], required: bool = False) -> dict[str, T]:
+        """Reads each entry of a section of named things."""
+        return {name: make(name, node) for name, node in f.named(section, required)}
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    def target(self, node: Node | None, default: Target) -> Target:
+        """`menu:x`, `queue:x`, `back` ...; a bare word that is none of these is an intent."""
+        if node is None:
+            return default
+        text = text_of(node)
+        if not text:
+            self.report.add("not a place to go", node.mark, read=node.shown(), expected="menu:x, queue:x or an intent")
+            return default
+        kind, colon, name = text.partition(":")
+        if not colon:
+            known = text in BARE_TARGETS
+            return Target(text, "", node.mark) if known else Target("intent", text, node.mark)  # type: ignore[arg-type]
+        if kind not in NAMED_TARGETS or not name:
+            expected = ", ".join(f"{k}:name" for k in NAMED_TARGETS)
+            near = nearest(kind, NAMED_TARGETS)
+            self.report.add(
+                "not a place to go", node.mark, read=text, expected=expected, near=near and f"{near}:{name}"
+            )
+            return default
+        return Target(kind, name.strip(), node.mark)  # type: ignore[arg-type]
+
+    def by_language(self, node: Node | None, what: str) -> list[tuple[str, Node]]:
+        """Entries of a map whose keys are the flow's languages."""
+        if node is None or node.value is None:
+            return []
+        if not isinstance(node.value, dict):
+            expected = " and ".join(f"{tag}:" for tag in self.languages) or "a language tag: words"
+            self.report.add(f"{what} needs a text for each language", node.mark, read=node.shown(), expected=expected)
+            return []
+        found = []
+        for tag, child in node.items():
+            if tag in self.languages:
+                found.append((tag, child))
+            else:
+                self.report.unknown(f"language of {what}:", tag, self.languages, child.key_mark)
+        return found
+
+    def texts(self, node: Node | None, what: str) -> Texts:
+        """Words by language."""
+        result = {}
+        for tag, child in self.by_language(node, what):
+            words = text_of(child)
+            if words is None or not words.strip():
+                self.report.add(f"{what} has no words in {tag}", child.mark, read=child.shown(), expected="words")
+            else:
+                result[tag] = words
+        return result
+
+    def phrases(self, node: Node | None, what: str) -> Phrases:
+        """Templates by language."""
+        result: dict[str, tuple[str, ...]] = {}
+        for tag, child in self.by_language(node, what):
+            if not isinstance(child.value, list):
+                self.report.add(
+                    f"{what} in {tag} must be a list", child.mark, read=child.shown(), expected="- a sentence"
+                )
+                continue
+            lines = []
+            for item in child.value:
+                words = text_of(item)
+                if words is None or not words.strip():
+                    self.report.add(f"{what} in {tag}: not a sentence", item.mark, read=item.shown(), expected="words")
+                    continue
+                try:
+                    expand(words)
+                    lines.append(words)
+                except TemplateError as problem:
+                    self.report.add(
+                        f"{what} in {tag}: {problem}", item.mark, read=words[:60], do="see (a|b) and [maybe]"
+                    )
+            result[tag] = tuple(lines)
+        return result
+
+    def keys(self, f: Fields, section: str) -> dict[str, Target]:
+        """Telephone keys with where they lead."""
+        result = {}
+        for key, node in f.named(section):
+            if len(key) == 1 and key in KEYS:
+                result[key] = self.target(node, Target("repeat"))
+            else:
+                self.report.add("not a telephone key", node.key_mark, read=key, expected="0-9, *, #")
+        return result
+
+    def rungs(self, f: Fields, section: str) -> tuple[Rung, ...]:
+        """The steps of an escalation."""
+        result = []
+        for node in f.sequence(section):
+            with Fields(node, self.report, f"a step of {section}") as g:
+                after = g.number("after_ms", 5000.0, 200, 120_000) / 1000
+                say, goto = g.text("say", None), g.node_of("goto")
+                if say is None and goto is None and not g.broken:
+                    self.report.add(f"a step of {section} does nothing", node.mark, expected="say: or goto:")
+                go = self.target(goto, Target("repeat")) if goto else None
+                result.append(Rung(after, say, go, node.mark))
+        return tuple(result)
+
+    # --- sections -------------------------------------------------------------------------------------------------
+
+    def defaults(self, node: Node | None) -> Defaults:
+        if node is None:
+            return Defaults()
+        base = Defaults()
+        with Fields(node, self.report, "defaults") as f:
+            empty = Node({}, node.mark)
+            with Fields(f.node_of("barge_in") or empty, self.report, "barge_in") as b:
+                barge, stop = b.flag("speech", True), b.flag("keys", True)
+                units = self.units(b)
+            with Fields(f.node_of("endpointing") or empty, self.report, "endpointing") as e:
+                silence = e.number("silence_ms", 600.0, 100, 5000) / 1000
+                digits = e.number("digits_silence_ms", 1500.0, 100, 8000) / 1000
+                longest = e.number("max_ms", 12000.0, 1000, 60000) / 1000
+                gap = e.number("key_gap_ms", 3000.0, 500, 20000) / 1000
+            with Fields(f.node_of("thresholds") or empty, self.report, "thresholds") as t:
+                accept, confirm = t.number("accept", base.accept, 0, 1), t.number("confirm", base.confirm, 0, 1)
+                margin = t.number("margin", base.margin, 0, 1)
+                if confirm > accept:
+                    self.report.add("confirm lies above accept", t.mark("confirm"), expected=f"at most {accept:g}")
+            return Defaults(
+                barge_in=barge,
+                keys_stop=stop,
+                min_units=units,
+                silence_s=silence,
+                digits_silence_s=digits,
+                max_s=longest,
+                key_gap_s=gap,
+                accept=accept,
+                confirm=confirm,
+                margin=margin,
+                no_input=self.rungs(f, "no_input"),
+                no_match=self.rungs(f, "no_match"),
+                keys=self.keys(f, "keys"),
+                human=self.target(f.node_of("human"), base.human),
+            )
+
+    def units(self, f: Fields) -> dict[str, int]:
+        found = {}
+        for tag, child in self.by_language(f.node_of("min_units"), "min_units"):
+            if isinstance(child.value, int) and 1 <= child.value <= 20:
+                found[tag] = child.value
+            else:
+                self.report.add("min_units can't be used", child.mark, read=child.shown(), expected="1 to 20")
+        return found
+
+    def slot(self, name: str, node: Node) -> Slot:
+        with Fields(node, self.report, f"slot {name}") as f:
+            kind = f.choice("type", ("digits", "amount", "date", "yesno")) or "digits"
+            return Slot(
+                id=name,
+                kind=kind,
+                ask=f.text("ask") or "",
+                confirm=f.text("confirm", None),
+                length=f.integer("length", 0, 1, 40) if kind == "digits" else 0,
+                attempts=f.integer("attempts", 3, 1, 10),
+                sensitive=f.flag("sensitive", False),
+                currency=f.choice("currency", ("dollars", "yuan"), "yuan") if kind == "amount" else "",
+                mark=node.key_mark,
+            )
+
+    def intent(self, name: str, node: Node) -> Intent:
+        with Fields(node, self.report, f"intent {name}") as f:
+            return Intent(
+                id=name,
+                label=self.texts(f.node_of("label", True), f"the label of intent {name}"),
+                utterances=self.phrases(f.node_of("utterances", True), f"the utterances of intent {name}"),
+                goto=self.target(f.node_of("goto", True), Target("more")),
+                slots=f.texts("slots", ()),
+                negative=self.phrases(f.node_of("negative"), f"negative of intent {name}"),
+                emergency=self.phrases(f.node_of("emergency"), f"emergency of intent {name}"),
+                anywhere=f.flag("global", True),
+                mark=node.key_mark,
+            )
+
+    def menu(self, name: str, node: Node) -> Menu:
+        with Fields(node, self.report, f"menu {name}") as f:
+            closed = f.node_of("closed")
+            return Menu(
+                id=name,
+                say=f.text("say") or "",
+                help=f.text("help") or "",
+                keys=self.keys(f, "keys"),
+                say_again=f.text("say_again", None),
+                intents=f.texts("intents", ()),
+                hours=f.text("hours", None),
+                closed=self.target(closed, Target("more")) if closed else None,
+                mark=node.key_mark,
+            )
+
+    def action(self, name: str, node: Node) -> Action:
+        with Fields(node, self.report, f"action {name}") as f:
+            table, http = f.node_of("table"), f.node_of("http")
+            if (table is None) == (http is None) and not f.broken:
+                self.report.add(f"action {name} needs one of table and http", node.key_mark, expected="table: or http:")
+            return Action(
+                id=name,
+                table=self.table(table, name) if table else None,
+                http=self.http(http, name) if http else None,
+                say=f.text("say", None),
+                on_error=self.target(f.node_of("on_error", True), Target("more")),
+                then=self.target(f.node_of("then"), Target("more")),
+                returns=self.named(f, "returns", self.result),
+                mark=node.key_mark,
+            )
+
+    def result(self, name: str, node: Node) -> Result:
+        with Fields(node, self.report, f"result {name}") as f:
+            kind = f.choice("type", RESULT_KINDS) or "text"
+            words = self.named(f, "words", lambda word, n: self.texts(n, f"{name} {word}")) if kind == "word" else {}
+            currency = f.choice("currency", ("dollars", "yuan"), "yuan") if kind == "amount" else ""
+            return Result(kind, currency, words)
+
+    def table(self, node: Node, action: str) -> Table:
+        with Fields(node, self.report, f"the table of action {action}") as f:
+            other = f.node_of("other")
+            rows = self.named(f, "rows", lambda value, row: self.row(row, f"row {value} of action {action}"))
+            return Table(f.text("by", None), rows, self.row(other, f"other of action {action}") if other else None)
+
+    def row(self, node: Node, what: str) -> dict[str, str]:
+        if not isinstance(node.value, dict):
+            self.report.add(f"{what} must be a map", node.mark, read=node.shown(), expected="names with values")
+        return {name: text_of(child) or "" for name, child in node.items()}
+
+    def http(self, node: Node, action: str) -> Http:
+        with Fields(node, self.report, f"http of action {action}") as f:
+            get, post = f.text("get", None), f.text("post", None)
+            if (get is None) == (post is None) and not f.broken:
+                self.report.add(f"action {action} needs one address", node.mark, expected="get: URL or post: URL")
+            timeout = f.number("timeout_ms", 2000.0, 50, 30_000) / 1000
+            return Http("GET" if get else "POST", get or post or "", timeout)
+
+    def opening(self, name: str, node: Node) -> Hours:
+        with Fields(node, self.report, f"hours {name}") as f:
+            zone = f.text("tz") or "UTC"
+            try:
+                tz = ZoneInfo(zone)
+            except (OSError, ValueError):
+                self.report.add("unknown time zone", f.mark("tz"), read=zone, expected="a name such as Asia/Shanghai")
+                tz = ZoneInfo("UTC")
+            week: list[tuple[tuple[int, int], ...]] = [() for _ in DAYS]
+            for days, child in f.named("open", required=True):
+                spans = spans_of(text_of(child) or "")
+                if days_of(days) is None:
+                    self.report.add("not a day", child.key_mark, read=days, expected="mon, mon-fri, sat-sun")
+                elif spans is None:
+                    self.report.add("not opening hours", child.mark, read=child.shown(), expected='"09:00-18:00"')
+                else:
+                    for day in days_of(days) or ():
+                        week[day] = tuple(spans)
+            return Hours(name, tz, tuple(week), frozenset(self.holidays(f)), node.key_mark)
+
+    def holidays(self, f: Fields) -> list[date]:
+        days = []
+        for node in f.sequence("holidays"):
+            try:
+                days.append(date.fromisoformat(text_of(node) or ""))
+            except ValueError:
+                self.report.add("not a date", node.mark, read=node.shown(), expected="2026-12-25")
+        return days
+
+    def queue(self, name: str, node: Node) -> FlowQueue:
+        if node.value is None:
+            node = Node({}, node.mark, "", node.key_mark)
+        with Fields(node, self.report, f"queue {name}") as f:
+            skills = self.named(f, "skills", lambda skill, n: self.level(skill, n))
+            prompts = self.named(f, "say", lambda role, n: self.role(role, n))
+            return FlowQueue(
+                id=name,
+                skills=skills,
+                priority=f.integer("priority", 0, -1000, 1000),
+                ring_s=f.duration("ring_s", 15.0),
+                announce_s=f.duration("announce_s", 30.0),
+                wrap_up_s=f.duration("wrap_up_s", 0.0),
+                hours=f.text("hours", None),
+                say=prompts,
+                mark=node.key_mark,
+            )
+
+    def level(self, skill: str, node: Node) -> int:
+        if isinstance(node.value, int) and not isinstance(node.value, bool) and 1 <= node.value <= 5:
+            return node.value
+        self.report.add(f"the level of skill {skill} can't be used", node.mark, read=node.shown(), expected="1 to 5")
+        return 1
+
+    def role(self, role: str, node: Node) -> str:
+        if role not in ROLES:
+            self.report.unknown("prompt of a queue:", role, ROLES, node.key_mark)
+        return text_of(node) or ""
+
+    def case(self, node: Node) -> Case:
+        with Fields(node, self.report, "a test") as f:
+            expect = {name: text_of(child) or "" for name, child in f.named("expect", required=True)}
+            for name, child in f.named("expect"):
+                if name not in ("queue", "intent", "path", "said", "end", "language", "emergency"):
+                    known = ("queue", "intent", "path", "said", "end", "language", "emergency")
+                    self.report.unknown("expectation", name, known, child.key_mark)
+                elif isinstance(child.value, list):
+                    expect[name] = " ".join(text_of(item) or "" for item in child.value)
+            return Case(f.text("name") or "", f.text("language", ""), f.texts("script", ()), expect, node.mark)
+
+
+def read_flow(root: Node, report: Report) -> Flow:
+    """A Flow whose shapes are right as far as `report` stayed empty."""
+    r = Reading(report)
+    with Fields(root, report, "a flow file") as f:
+        version = f.integer("ivr", SCHEMA_VERSION, 0, 1000)
+        if version != SCHEMA_VERSION:
+            report.add("unknown schema version", f.mark("ivr"), read=str(version), expected=str(SCHEMA_VERSION))
+        head = _head(f, r)
+        return Flow(
+            **head,
+            defaults=r.defaults(f.node_of("defaults")),
+            prompts=r.named(f, "prompts", lambda name, n: r.texts(n, f"prompt {name}"), True),
+            slots=r.named(f, "slots", r.slot),
+            intents=r.named(f, "intents", r.intent, True),
+            menus=r.named(f, "menus", r.menu, True),
+            actions=r.named(f, "actions", r.action),
+            hours=r.named(f, "hours", r.opening),
+            queues=r.named(f, "queues", r.queue, True),
+            cases=tuple(r.case(n) for n in f.sequence("tests")),
+            file=root.mark.file,
+            marks=dict(_marks(root, "", 0)),
+        )
+
+
+def _head(f: Fields, r: Reading) -> dict[str, Any]:
+    node = f.node_of("flow", required=True)
+    if node is None:
+        return {
+            "id": os.path.basename(f.node.mark.file),
+            "version": "",
+            "languages": ("en-US",),
+            "start": "",
+            "numbers": {},
+        }
+    with Fields(node, r.report, "flow") as g:
+        r.languages = g.texts("languages") or ()
+        for tag in r.languages:
+            if tag.count("-") != 1 or not tag[:2].islower():
+                r.report.add("not a language tag", g.mark("languages"), read=tag, expected="en-US, zh-CN")
+        numbers = {}
+        for number, child in g.named("numbers"):
+            language = text_of(child) or ""
+            if language not in r.languages:
+                r.report.unknown("language", language, r.languages, child.mark)
+            numbers[number] = language
+        return {
+            "id": g.text("id") or "",
+            "version": g.text("version", ""),
+            "languages": r.languages or ("en-US",),
+            "start": g.text("start") or "",
+            "numbers": numbers,
+        }
+
+
+def _marks(node: Node, path: str, depth: int) -> Iterator[tuple[str, Mark]]:
+    """Places of the first five levels of a file by dotted path; a key's place where there is one."""
+    children = (
+        node.items() if isinstance(node.value, dict) else enumerate(node.value) if isinstance(node.value, list) else ()
+    )
+    for name, child in children:
+        here = f"{path}.{name}" if path else str(name)
+        yield here, child.key_mark or child.mark
+        if depth < 4:
+            yield from _marks(child, here, depth + 1)
