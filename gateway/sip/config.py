@@ -1,0 +1,98 @@
+"""What an Endpoint is told about the world: its own name, who may call and register, what may be dialled, limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gateway.core.errors import ConfigError
+from gateway.sip.auth import ALGORITHMS, Account
+from gateway.sip.transaction import Base
+
+__all__ = ["Account", "SipConfig", "Trunk"]
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A peer whose calls are taken because of where they come from. `addresses`: IP addresses or networks in CIDR
+    notation. Raises ConfigError at once where one is neither."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _ = self.networks
+
+    @cached_property
+    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        found = []
+        for text in self.addresses:
+            try:
+                found.append(ipaddress.ip_network(text, strict=False))
+            except ValueError:
+                raise ConfigError(
+                    f"Trunk {self.name} has an address that is none",
+                    read=text,
+                    expected="an IP address or a network such as 203.0.113.0/24",
+                ) from None
+        return tuple(found)
+
+    def holds(self, ip: str) -> bool:
+        address = ipaddress.ip_address(ip)
+        return any(address in network for network in self.networks)
+
+
+@dataclass(frozen=True)
+class SipConfig:
+    """`domain`: our name, the part after @ in our users' addresses and the digest realm. `host`, `port`: what peers are
+    told to send to (port 0: the one that is bound). `aliases`: other hosts a Request-URI may name. `accounts`: who may
+    register and call with digest. `destinations`: user parts that may be dialled; a trailing * stands for any rest;
+    nothing listed, nothing taken. `credentials`: what we answer other people's challenges with. `names`: host names we
+    can send to -> IP address. Times in seconds, sizes in bytes."""
+
+    domain: str = "trunkline.local"
+    host: str = "127.0.0.1"
+    port: int = 0
+    aliases: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    trunks: tuple[Trunk, ...] = ()
+    destinations: tuple[str, ...] = ()
+    credentials: tuple[Account, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    codecs: tuple[str, ...] = ("PCMU", "PCMA")
+    user: str = "trunkline"
+    user_agent: str = "Trunkline"
+    algorithms: tuple[str, ...] = ALGORITHMS
+    nonce_life: float = 300.0
+    min_expires: int = 30
+    max_expires: int = 3600
+    default_expires: int = 3600
+    max_calls: int = 2000
+    max_message: int = 32768
+    base: Base = field(default_factory=Base)
+
+    def __post_init__(self) -> None:
+        unknown = sorted({*self.codecs} - {"PCMU", "PCMA"})
+        if unknown or not self.codecs:
+            raise ConfigError("A codec is not known", read=", ".join(unknown), expected="PCMU or PCMA")
+
+    @cached_property
+    def hosts(self) -> frozenset[str]:
+        """Hosts a Request-URI may name when it means us."""
+        return frozenset(h.lower() for h in (self.domain, self.host, *self.aliases))
+
+    def serves(self, user: str) -> bool:
+        """Whether somebody configured that `user` may be dialled."""
+        for pattern in self.destinations:
+            if user == pattern or (pattern.endswith("*") and user.startswith(pattern[:-1])):
+                return True
+        return False
+
+    def trunk_at(self, ip: str) -> Trunk | None:
+        return next((trunk for trunk in self.trunks if trunk.holds(ip)), None)
+
+    def aor(self, user: str) -> str:
+        """The address of record of one of our users."""
+        return f"sip:{user}@{self.domain}"

@@ -1,0 +1,128 @@
+"""Dialogs (RFC 3261 section 12): the peer-to-peer relation that outlives a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.errors import SipError
+from gateway.sip.message import Header, Request, Response
+from gateway.sip.transaction import Place
+from gateway.sip.uri import Uri, ip_of, parse_address
+
+DialogId = tuple[str, str, str]
+"""Call-ID, our tag, their tag."""
+
+
+@dataclass(slots=True)
+class Dialog:
+    """`local`, `remote`: From and To values with their tags, as our requests carry them. `routes`: the route set in the
+    order our requests carry it. `peer`: where the peer's messages come from, used in place of an address behind NAT."""
+
+    call_id: str
+    local_tag: str
+    remote_tag: str
+    local: str
+    remote: str
+    local_seq: int
+    remote_seq: int | None
+    target: Uri
+    routes: tuple[str, ...] = ()
+    peer: Place | None = None
+    early: bool = field(default=True)
+
+    @property
+    def id(self) -> DialogId:
+        return self.call_id, self.local_tag, self.remote_tag
+
+    @classmethod
+    def answering(cls, request: Request, tag: str, source: Place) -> Dialog:
+        """The server's side (12.1.1). Raises SipError where the INVITE has not exactly one SIP Contact."""
+        target = _target(request)
+        to = request.get("To") or ""
+        dialog = cls(
+            call_id=request.call_id,
+            local_tag=tag,
+            remote_tag=request.from_.tag,
+            local=to if request.to.tag else f"{to};tag={tag}",
+            remote=request.get("From") or "",
+            local_seq=0,
+            remote_seq=request.cseq[0],
+            target=target,
+            routes=tuple(request.items("Record-Route")),
+        )
+        dialog.peer = _behind_nat(request.items("Via"), target, source)
+        return dialog
+
+    @classmethod
+    def asking(cls, request: Request, response: Response, peer: Place | None) -> Dialog:
+        """The client's side (12.1.2), from a response with a To tag. `peer`: where a registered phone is."""
+        return cls(
+            call_id=request.call_id,
+            local_tag=request.from_.tag,
+            remote_tag=response.to.tag,
+            local=request.get("From") or "",
+            remote=response.get("To") or "",
+            local_seq=request.cseq[0],
+            remote_seq=None,
+            target=_target(response) if response.contacts else request.target,
+            routes=tuple(reversed(response.items("Record-Route"))),
+            peer=peer,
+        )
+
+    def refresh(self, message: Request | Response) -> None:
+        """INVITE and UPDATE move the target (12.2.1.2, 12.2.2); a bad Contact leaves it."""
+        try:
+            self.target = _target(message)
+        except SipError:
+            return
+
+    def confirm(self, response: Response) -> None:
+        """A 2xx sets the route set anew (13.2.2.4)."""
+        self.early = False
+        self.routes = tuple(reversed(response.items("Record-Route")))
+        self.refresh(response)
+
+    def request(self, method: str, headers: Sequence[Header], body: bytes = b"", seq: int | None = None) -> Request:
+        """A request inside the dialog (12.2.1.1), without Via. `seq` is for ACK; else the next number is taken."""
+        if seq is None:
+            self.local_seq += 1
+            seq = self.local_seq
+        uri, routes = str(self.target), list(self.routes)
+        if routes and parse_address(routes[0]).uri.param("lr") is None:
+            first = parse_address(routes.pop(0)).uri  # a strict router wants its own address as Request-URI
+            routes.append(f"<{uri}>")
+            uri = str(first)
+        own: list[Header] = [("Route", route) for route in routes]
+        own += [
+            ("Max-Forwards", "70"),
+            ("From", self.local),
+            ("To", self.remote),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{seq} {method}"),
+        ]
+        return Request(method, uri, [*own, *headers], body)
+
+    @property
+    def hop(self) -> Uri:
+        """Where requests go first when `peer` isn't known."""
+        return parse_address(self.routes[0]).uri if self.routes else self.target
+
+    @property
+    def destination(self) -> Place | None:
+        """The NATed peer's own address; a route set goes first."""
+        return None if self.routes else self.peer
+
+
+def _target(message: Request | Response) -> Uri:
+    contacts = message.contacts if message.get("Contact") != "*" else []
+    if len(contacts) != 1 or contacts[0].uri.scheme not in ("sip", "sips") or not contacts[0].uri.host:
+        raise SipError("Exactly one SIP Contact is needed")
+    return contacts[0].uri
+
+
+def _behind_nat(vias: Sequence[str], target: Uri, source: Place) -> Place | None:
+    """The source of a request that came straight from a peer whose Contact names another address."""
+    if len(vias) != 1 or ip_of(target.host) == source[0]:
+        return None
+    return source

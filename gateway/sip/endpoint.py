@@ -1,0 +1,269 @@
+"""A whole SIP endpoint without input or output: datagrams and time go in, datagrams and events come out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from gateway.core.errors import SipError
+from gateway.sip import client
+from gateway.sip.auth import Account, Authenticator
+from gateway.sip.client import Registration
+from gateway.sip.config import SipConfig
+from gateway.sip.conversation import Conversation
+from gateway.sip.events import SipEvent
+from gateway.sip.inbound import Inbound
+from gateway.sip.message import Header, MessageError, Request, parse, respond
+from gateway.sip.outbound import Outbound
+from gateway.sip.registrar import Binding, Registrar
+from gateway.sip.sdp import SessionDescription
+from gateway.sip.stack import Stack
+from gateway.sip.transaction import Place
+from gateway.sip.uas import Uas
+from gateway.sip.uri import Address, Uri, parse_uri
+
+_SHORTEST = 16
+"""Datagrams below this many bytes are keep-alives or noise, no message."""
+
+
+class Endpoint:
+    """`now`, everywhere: monotonic seconds as a float. After any call, drain `take_datagrams` and `take_events`, and
+    call `tick` when `next_timer` says so. `rng` makes tags and branches; hand in a seeded one in tests only."""
+
+    def __init__(self, config: SipConfig, rng: random.Random | None = None) -> None:
+        self._stack = Stack(config, rng)
+        self.registrar = Registrar(config.min_expires, config.max_expires, config.default_expires)
+        realm_of_ours = [a for a in config.accounts if a.realm in (None, config.domain)]
+        authenticator = Authenticator(
+            config.domain, realm_of_ours, self._stack.token, config.nonce_life, config.algorithms
+        )
+        self._uas = Uas(self._stack, self.registrar, authenticator)
+        self._registrations: dict[str, Registration] = {}
+
+    @property
+    def config(self) -> SipConfig:
+        return self._stack.config
+
+    def bound(self, port: int) -> None:
+        """The port peers are told, where the configuration left it to the socket (0)."""
+        if self.config.port == 0:
+            self._stack.config = replace(self.config, port=port)
+
+    def failed(self) -> None:
+        """Counts a datagram that broke our own code."""
+        self._stack.count("internal_errors")
+
+    # --- in and out -----------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, source: Place, now: float) -> None:
+        """One datagram. Never raises: what can't be read is answered with 400 or dropped, and counted."""
+        stack = self._stack
+        stack.now = now
+        if len(data) < _SHORTEST:
+            stack.count("keepalives" if not data.strip(b"\r\n\0 ") else "garbage")
+            return
+        try:
+            message = parse(data)
+        except MessageError as error:
+            self._malformed(error, source)
+            return
+        if isinstance(message, Request):
+            if len(data) > self.config.max_message:
+                stack.count("too_large")
+                if message.method != "ACK":
+                    self._answer_plainly(message, 513, None, source)
+                return
+            self._uas.receive(message, source)
+        else:
+            stack.count(f"received_{message.status // 100}xx")
+            if message.via.sent_by != stack.here.lower() or not stack.transactions.response(message):
+                stack.count("stray_responses")
+
+    def tick(self, now: float) -> None:
+        """Rings the alarms that are due."""
+        self._stack.now = now
+        self._stack.timers.fire(now)
+
+    def next_timer(self) -> float | None:
+        """When `tick` is wanted next."""
+        return self._stack.timers.next()
+
+    def take_datagrams(self) -> list[tuple[bytes, Place]]:
+        taken, self._stack.out = self._stack.out, []
+        return taken
+
+    def take_events(self) -> list[SipEvent]:
+        taken, self._stack.events = self._stack.events, []
+        return taken
+
+    def unreachable(self, place: Place, now: float) -> None:
+        """The network reported that nothing listens at `place`."""
+        self._stack.now = now
+        self._stack.transactions.unreachable(place)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Everything counted so far, by name: received_INVITE, refused_404, garbage, malformed, retransmitted, ..."""
+        return self._stack.counters
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """Handles of calls that are not over."""
+        return tuple(self._stack.calls)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something still has to go its way before the process may leave: a BYE, CANCEL or REGISTER unanswered,
+        an ACK awaited."""
+        return bool(self._stack.dialogs) or self._stack.transactions.pending()
+
+    def _malformed(self, error: MessageError, source: Place) -> None:
+        self._stack.count("malformed" if error.request else "garbage")
+        if error.request:
+            error.request.received_from(source)
+            self._answer_plainly(error.request, error.status, error.what if error.status == 400 else None, source)
+
+    def _answer_plainly(self, request: Request, status: int, reason: str | None, source: Place) -> None:
+        """An answer without a transaction, for what should not have come."""
+        self._stack.count(f"refused_{status}")
+        response = respond(request, status, reason, tag=self._stack.token())
+        self._stack.send(response.encode(), request.reply_to(source))
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def ring(self, call: str, sdp: SessionDescription | None = None, *, status: int | None = None, now: float) -> None:
+        """180 Ringing, or 183 with early media. Nothing happens for a call that is over."""
+        self._stack.now = now
+        if call in self._stack.calls:
+            self._inbound(call).ring(sdp, status)
+
+    def answer(self, call: str, sdp: SessionDescription | None = None, *, now: float) -> None:
+        """200 with our answer (our offer where the INVITE had none). Raises SipError where there is no such call to
+        answer: it may have been cancelled a moment ago."""
+        self._stack.now = now
+        self._inbound(call).answer(sdp)
+
+    def reject(self, call: str, status: int, reason: str | None = None, *, now: float) -> None:
+        """Refuses an offered call with a 3xx to 6xx status. Nothing happens for a call that is over."""
+        self._stack.now = now
+        if not 300 <= status < 700:
+            raise SipError("A call is rejected with a status from 300 to 699", read=str(status))
+        if call in self._stack.calls:
+            self._inbound(call).reject(status, reason)
+
+    def invite(
+        self,
+        target: str,
+        sdp: SessionDescription,
+        *,
+        from_user: str = "",
+        from_display: str = "",
+        headers: Sequence[Header] | Mapping[str, str] = (),
+        credentials: Sequence[Account] = (),
+        now: float,
+    ) -> str:
+        """Calls `target`: one of our users (`agent`, `sip:agent@our.domain`), on all phones registered, or any SIP URI.
+        Gives the handle; CallProgress, CallAnswered, CallFailed tell how it goes. Raises SipError on a bad target or
+        header."""
+        stack = self._stack
+        stack.now = now
+        uri = parse_uri(target if ":" in target else self.config.aor(target))
+        extra = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+        sender = Address(from_display, Uri("sip", from_user or self.config.user, self.config.domain))
+        ours = uri.host.lower() in self.config.hosts and (uri.port or self.config.port) == self.config.port
+        call = Outbound(
+            stack,
+            stack.token(),
+            sdp,
+            sender=str(sender),
+            addressee=f"<{self.config.aor(uri.user or '')}>" if ours else None,
+            extra=extra,
+            accounts=credentials,
+        )
+        if ours:
+            phones = self.registrar.lookup(self.config.aor(uri.user or ""), now)
+            call.start([(phone.contact, phone.source, phone.source) for phone in phones])
+        else:
+            call.start([(uri, stack.place(uri), None)])
+        return call.handle
+
+    def hangup(self, call: str, reason: str = "", *, now: float) -> None:
+        """Ends a call whatever its state: refuses, cancels, or says BYE. Nothing happens when it is over already."""
+        self._stack.now = now
+        if call in self._stack.calls:
+            self._stack.calls[call].hangup(reason)
+
+    def change(self, call: str, sdp: SessionDescription, *, now: float) -> None:
+        """Offers a new description (hold, resume, another address) by re-INVITE. ChangeAnswered or ChangeFailed follow.
+        Raises SipError where the call isn't up or a change is under way."""
+        self._stack.now = now
+        self._talking(call).change(sdp)
+
+    def accept_change(self, call: str, sdp: SessionDescription, *, now: float) -> None:
+        """Answers OfferChanged. Raises SipError where there is none."""
+        self._stack.now = now
+        self._talking(call).accept_change(sdp)
+
+    def reject_change(self, call: str, status: int = 488, *, now: float) -> None:
+        self._stack.now = now
+        self._talking(call).reject_change(status)
+
+    def _inbound(self, call: str) -> Inbound:
+        found = self._stack.calls.get(call)
+        if not isinstance(found, Inbound):
+            raise SipError("No such incoming call", read=call)
+        return found
+
+    def _talking(self, call: str) -> Conversation:
+        found = self._stack.calls.get(call)
+        if not isinstance(found, Conversation):
+            raise SipError("No such call with a dialog", read=call)
+        return found
+
+    # --- phones and registrars ------------------------------------------------------------------------------------
+
+    def contacts(self, aor: str, now: float) -> list[Binding]:
+        """The phones of an address of record, best first."""
+        return self.registrar.lookup(aor, now)
+
+    def drop_contacts(self, aor: str, reason: str, *, now: float) -> None:
+        self._stack.now = now
+        self._uas.drop(aor, reason)
+
+    def register(self, registrar: str, aor: str, account: Account, expires: int = 600, *, now: float) -> str:
+        """Registers our own contact and keeps it registered. Gives a handle; Registered and RegisterFailed follow.
+        Raises SipError on a bad URI."""
+        self._stack.now = now
+        handle = self._stack.token()
+        registration = Registration(self._stack, handle, parse_uri(registrar), parse_uri(aor), account, expires)
+        self._registrations[handle] = registration
+        registration.send()
+        return handle
+
+    def unregister(self, registration: str, *, now: float) -> None:
+        self._stack.now = now
+        found = self._registrations.pop(registration, None)
+        if found:
+            found.leave()
+
+    def options(self, uri: str, *, now: float) -> str:
+        """Asks whether a peer is there; OptionsAnswered carries the handle given here. Raises SipError on a bad URI."""
+        self._stack.now = now
+        handle = self._stack.token()
+        client.options(self._stack, handle, parse_uri(uri))
+        return handle
+
+    # --- leaving --------------------------------------------------------------------------------------------------
+
+    def drain(self, on: bool = True) -> None:
+        """Takes no new call (503) and answers OPTIONS with 503, so that proxies look elsewhere."""
+        self._uas.draining = on
+
+    def close(self, reason: str = "the gateway is stopping", *, now: float) -> None:
+        """Ends every call and registration in order; wait until `busy` is false, or for as long as you can."""
+        self.drain()
+        for call in self.calls:
+            self.hangup(call, reason, now=now)
+        for registration in list(self._registrations):
+            self.unregister(registration, now=now)

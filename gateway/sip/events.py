@@ -1,0 +1,189 @@
+"""What an Endpoint tells its user. `call` is the handle that `CallOffered` or `Endpoint.invite` gave.
+
+Every call ends with exactly one of CallCancelled (the caller gave up before an answer), CallFailed (an outbound call
+came to nothing) or CallEnded; nothing about that handle comes after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.sip.sdp import Agreed, SessionDescription
+from gateway.sip.transaction import Place
+
+
+@dataclass(frozen=True, slots=True)
+class CallOffered:
+    """An INVITE that may come in; 100 Trying is sent already. `caller` and `dialled` are user parts, `display` the
+    caller's name; `trunk` or `aor` tells who vouches for the caller. `offer` None: the offer is ours (late offer).
+    `headers`: those outside the protocol's own machinery (X-..., P-Asserted-Identity, Diversion, User-Agent, ...)."""
+
+    call: str
+    caller: str
+    display: str
+    dialled: str
+    trunk: str | None
+    aor: str | None
+    offer: SessionDescription | None
+    source: Place
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallConfirmed:
+    """The ACK arrived. `answer` and `media` only where our 200 held the offer."""
+
+    call: str
+    answer: SessionDescription | None = None
+    media: Agreed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallCancelled:
+    """The caller gave up before the call was answered."""
+
+    call: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallProgress:
+    """A provisional answer to our INVITE: 180 is ringing, 183 with `answer` is early media."""
+
+    call: str
+    status: int
+    reason: str
+    answer: SessionDescription | None = None
+    media: Agreed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswered:
+    """Our INVITE was answered and the ACK is sent. `contact`: which phone it was."""
+
+    call: str
+    answer: SessionDescription
+    media: Agreed
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """Our INVITE came to nothing; 408 and 503 may be our own words for silence and an unreachable place."""
+
+    call: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The call is over; `by_peer`: they hung up. `reason`: the peer's Reason header, or why we ended it."""
+
+    call: str
+    by_peer: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferChanged:
+    """A re-INVITE or UPDATE: `accept_change` or `reject_change` it. `offer` None: the offer is ours to make."""
+
+    call: str
+    offer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAnswered:
+    """A change is settled: our own `change` was answered, or an answer came in the ACK of one without an offer."""
+
+    call: str
+    answer: SessionDescription
+    media: Agreed
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFailed:
+    """Our `change` was refused; the call goes on as it was."""
+
+    call: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InfoDigit:
+    """A key sent by INFO. `ms`: how long it was held."""
+
+    call: str
+    digit: str
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContactUp:
+    """A phone registered (or moved to another address). `expires`: seconds; `agent`: its User-Agent."""
+
+    aor: str
+    contact: str
+    expires: int
+    source: Place
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactDown:
+    """A phone is gone. `left`: contacts the address of record still has."""
+
+    aor: str
+    contact: str
+    reason: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Our own registration stands for `expires` seconds; it is refreshed without further ado."""
+
+    registration: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterFailed:
+    """Our own registration was refused or got no answer; `retry_s`: when it is tried again, None for never."""
+
+    registration: str
+    status: int
+    reason: str
+    retry_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsAnswered:
+    """The answer to `Endpoint.options`."""
+
+    ping: str
+    status: int
+    reason: str
+
+
+SipEvent = (
+    CallOffered
+    | CallConfirmed
+    | CallCancelled
+    | CallProgress
+    | CallAnswered
+    | CallFailed
+    | CallEnded
+    | OfferChanged
+    | ChangeAnswered
+    | ChangeFailed
+    | InfoDigit
+    | ContactUp
+    | ContactDown
+    | Registered
+    | RegisterFailed
+    | OptionsAnswered
+)

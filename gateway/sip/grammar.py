@@ -1,0 +1,98 @@
+"""The small grammars many headers share: tokens, quoted strings, lists and parameters (RFC 3261 section 25)."""
+
+from __future__ import annotations
+
+import re
+
+from gateway.core.errors import SipError
+
+Params = tuple[tuple[str, str | None], ...]
+"""Parameters in order; names in lower case, None where a parameter has no value."""
+
+TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def is_token(text: str) -> bool:
+    return TOKEN.fullmatch(text) is not None
+
+
+def split(value: str, separator: str = ",") -> list[str]:
+    """Parts of `value` at `separator`, but not inside quotes or <>. Empty parts are left out."""
+    if separator not in value:
+        value = value.strip()
+        return [value] if value else []
+    if '"' not in value and "<" not in value:
+        return [part.strip() for part in value.split(separator) if part.strip()]
+    parts: list[str] = []
+    start, quoted, angle, escaped = 0, False, False, False
+    for i, c in enumerate(value):
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped = c == "\\"
+            quoted = c != '"'
+        elif c == '"':
+            quoted = True
+        elif c == "<":
+            angle = True
+        elif c == ">":
+            angle = False
+        elif c == separator and not angle:
+            parts.append(value[start:i].strip())
+            start = i + 1
+    if quoted:
+        raise SipError("A quoted string is not closed", read=value[:80])
+    parts.append(value[start:].strip())
+    return [part for part in parts if part]
+
+
+def quote(text: str) -> str:
+    """A quoted-string; control characters become spaces, so that nothing can break out of a header line."""
+    return '"' + clean(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquote(text: str) -> str:
+    """The content of a quoted-string, or `text` itself when it isn't quoted."""
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
+    return text
+
+
+def params(text: str) -> Params:
+    """`;a=1;b` -> (("a", "1"), ("b", None)). Values keep their quotes. Raises SipError where a name is no token."""
+    if not text:
+        return ()
+    found: list[tuple[str, str | None]] = []
+    for part in split(text, ";"):
+        name, equals, value = part.partition("=")
+        name = name.strip().lower()
+        if not is_token(name):
+            raise SipError("A header parameter has no proper name", read=part[:80])
+        found.append((name, value.strip() if equals else None))
+    return tuple(found)
+
+
+def show_params(items: Params) -> str:
+    return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in items)
+
+
+def find(items: Params, name: str) -> str | None:
+    """The value of a parameter; an empty string where it stands without one, None where it isn't there."""
+    for key, value in items:
+        if key == name:
+            return value or ""
+    return None
+
+
+def clean(text: str) -> str:
+    """Text from or to the network as one safe line: control characters are spaces, undecodable bytes become U+FFFD."""
+    return _UNSAFE.sub(" ", text).encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+
+
+def number(text: str | None, top: int = 2**31 - 1) -> int | None:
+    """A plain decimal from 0 to `top`, or None."""
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
+        return None
+    value = int(text)
+    return value if value <= top else None

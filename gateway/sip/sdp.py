@@ -1,0 +1,341 @@
+"""Session descriptions and offer/answer (RFC 8866, RFC 3264): one G.711 stream with telephone-event (RFC 4733)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from gateway.core.errors import SipError
+from gateway.sip import grammar
+from gateway.sip.uri import ip_of
+
+Attribute = tuple[str, str | None]
+
+STATIC = {
+    0: ("PCMU", 8000),
+    3: ("GSM", 8000),
+    4: ("G723", 8000),
+    8: ("PCMA", 8000),
+    9: ("G722", 8000),
+    18: ("G729", 8000),
+}
+"""Payload numbers that need no rtpmap (RFC 3551)."""
+
+G711 = {"PCMU": 0, "PCMA": 8}
+DTMF = "telephone-event"
+DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+_MIRROR = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
+_PROFILES = ("RTP/AVP", "RTP/AVPF")
+_MAX_MEDIA = 64
+
+
+class NoCodec(SipError):  # noqa: N818
+    """No stream of the offer can be taken: 488."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One payload number of a stream. `rate` in Hz."""
+
+    payload: int
+    name: str
+    rate: int = 8000
+    fmtp: str = ""
+
+    @property
+    def is_dtmf(self) -> bool:
+        return self.name.lower() == DTMF and self.rate == 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One m= section. `formats` as written; `codecs` those that are RTP payloads with a known name, in order.
+    `address`: the section's own c=, an IP address or a name, None where the session's holds. `ptime` in ms."""
+
+    kind: str
+    port: int
+    protocol: str
+    formats: tuple[str, ...]
+    codecs: tuple[Codec, ...] = ()
+    address: str | None = None
+    direction: str = "sendrecv"
+    ptime: int | None = None
+    attributes: tuple[Attribute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDescription:
+    """`address`: the session-level c=. `attributes`: session-level a= that aren't a direction."""
+
+    media: tuple[Media, ...]
+    address: str | None = None
+    user: str = "-"
+    id: str = "0"
+    version: str = "0"
+    origin: str = "127.0.0.1"
+    name: str = "-"
+    attributes: tuple[Attribute, ...] = field(default=())
+
+    def __str__(self) -> str:
+        lines = ["v=0", f"o={self.user} {self.id} {self.version} IN {_family(self.origin)}", f"s={self.name}"]
+        if self.address:
+            lines.append(f"c=IN {_family(self.address)}")
+        lines.append("t=0 0")
+        lines += [_attribute(a) for a in self.attributes]
+        for media in self.media:
+            lines += _show(media)
+        return "\r\n".join(lines) + "\r\n"
+
+    def encode(self) -> bytes:
+        return str(self).encode("utf-8", "surrogateescape")
+
+    def address_of(self, media: Media) -> str:
+        return media.address or self.address or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What an offer and its answer settled for the audio stream. `ip` and `port`: where the peer hears; `payload`,
+    `encoding`: what is sent to it; `dtmf_payload`: for RFC 4733, -1 where the peer takes none; `send`: whether we may
+    send; `receive`: whether the peer sends."""
+
+    ip: str
+    port: int
+    payload: int
+    encoding: str
+    dtmf_payload: int
+    send: bool
+    receive: bool
+
+    @property
+    def held(self) -> bool:
+        """The peer doesn't listen now."""
+        return not self.send
+
+
+# --- reading and writing ------------------------------------------------------------------------------------------
+
+
+def _family(host: str) -> str:
+    return f"IP6 {host}" if ":" in host else f"IP4 {host}"
+
+
+def _attribute(item: Attribute) -> str:
+    return f"a={item[0]}" if item[1] is None else f"a={item[0]}:{item[1]}"
+
+
+def _show(media: Media) -> list[str]:
+    lines = [f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}"]
+    if media.address:
+        lines.append(f"c=IN {_family(media.address)}")
+    for codec in media.codecs:
+        lines.append(f"a=rtpmap:{codec.payload} {codec.name}/{codec.rate}")
+        if codec.fmtp:
+            lines.append(f"a=fmtp:{codec.payload} {codec.fmtp}")
+    if media.ptime:
+        lines.append(f"a=ptime:{media.ptime}")
+    if media.port:
+        lines.append(f"a={media.direction}")
+    return lines + [_attribute(a) for a in media.attributes]
+
+
+def _connection(value: str) -> str:
+    parts = value.split()
+    if len(parts) != 3 or parts[0] != "IN" or parts[1] not in ("IP4", "IP6"):
+        raise SipError("An SDP c= line is not 'IN IP4 address'", read=grammar.clean(value[:80]))
+    return parts[2].partition("/")[0]
+
+
+def parse(data: bytes) -> SessionDescription:
+    """Raises SipError with what was wrong. Lines and attributes nobody here needs are passed over."""
+    lines = [line for line in data.decode("utf-8", "surrogateescape").replace("\r", "\n").split("\n") if line]
+    if not lines or lines[0].strip() != "v=0":
+        raise SipError("An SDP body does not start with v=0")
+    for line in lines:
+        if len(line) < 2 or line[1] != "=" or not line[0].isalpha():
+            raise SipError("An SDP line is not 'letter=value'", read=grammar.clean(line[:80]))
+    starts = [i for i, line in enumerate(lines) if line[0] == "m"]
+    if len(starts) > _MAX_MEDIA:
+        raise SipError("An SDP body has too many m= lines")
+    head = lines[: starts[0]] if starts else lines
+    session = _session(head)
+    direction = _direction(_attributes(head)) or "sendrecv"
+    media = tuple(_media(lines[i:j], direction) for i, j in zip(starts, [*starts[1:], len(lines)], strict=True))
+    session = replace(session, media=media)
+    for stream in media:
+        if stream.port and not session.address_of(stream):
+            raise SipError("An SDP stream has no c= line")
+    return session
+
+
+def _session(lines: Sequence[str]) -> SessionDescription:
+    fields = {line[0]: line[2:].strip() for line in lines}
+    origin = fields.get("o", "").split()
+    if len(origin) != 6:
+        raise SipError("An SDP o= line does not have six parts", read=grammar.clean(fields.get("o", "")[:80]))
+    return SessionDescription(
+        (),
+        _connection(fields["c"]) if "c" in fields else None,
+        origin[0],
+        origin[1],
+        origin[2],
+        origin[5],
+        fields.get("s") or "-",
+        tuple(a for a in _attributes(lines) if a[0] not in DIRECTIONS),
+    )
+
+
+def _attributes(lines: Sequence[str]) -> list[Attribute]:
+    found: list[Attribute] = []
+    for line in lines:
+        if line[0] == "a":
+            name, colon, value = line[2:].strip().partition(":")
+            found.append((name, value if colon else None))
+    return found
+
+
+def _direction(attributes: Sequence[Attribute]) -> str | None:
+    return next((name for name, _ in attributes if name in DIRECTIONS), None)
+
+
+def _media(lines: Sequence[str], direction: str) -> Media:
+    parts = lines[0][2:].split()
+    port = grammar.number(parts[1].partition("/")[0], 65535) if len(parts) >= 4 else None
+    if port is None:
+        raise SipError("An SDP m= line is not 'kind port protocol formats'", read=grammar.clean(lines[0][:80]))
+    attributes = _attributes(lines[1:])
+    formats = tuple(parts[3:])
+    names: dict[int, tuple[str, int]] = {}
+    fmtp: dict[int, str] = {}
+    for name, value in attributes:
+        key, _, rest = (value or "").partition(" ")
+        payload = grammar.number(key, 127)
+        if payload is not None and name == "rtpmap":
+            encoding, _, clock = rest.strip().partition("/")
+            rate = grammar.number(clock.partition("/")[0])
+            if encoding and rate and clock.partition("/")[2] in ("", "1"):
+                names[payload] = (encoding, rate)
+        elif payload is not None and name == "fmtp":
+            fmtp[payload] = rest.strip()
+    codecs = []
+    for text in formats if parts[2].startswith(("RTP/", "UDP/TLS/RTP/")) else ():
+        payload = grammar.number(text, 127)
+        known = names.get(payload) or STATIC.get(payload) if payload is not None else None
+        if payload is not None and known:
+            codecs.append(Codec(payload, known[0], known[1], fmtp.get(payload, "")))
+    connection = next((line[2:] for line in lines if line[0] == "c"), None)
+    ptime = next((grammar.number(value, 1000) for name, value in attributes if name == "ptime"), None)
+    return Media(
+        parts[0],
+        port,
+        parts[2],
+        formats,
+        tuple(codecs),
+        _connection(connection) if connection else None,
+        _direction(attributes) or direction,
+        ptime,
+        tuple(a for a in attributes if a[0] not in ("rtpmap", "fmtp", "ptime", *DIRECTIONS)),
+    )
+
+
+# --- offer and answer ---------------------------------------------------------------------------------------------
+
+
+def offer(
+    ip: str,
+    port: int,
+    codecs: Sequence[str] = ("PCMU", "PCMA"),
+    *,
+    dtmf: int = 101,
+    direction: str = "sendrecv",
+) -> SessionDescription:
+    """An offer of one audio stream on `ip`:`port`: the named G.711 codecs in order of liking, RFC 4733 keys as `dtmf`
+    (-1: none), 20 ms packets."""
+    offered = [Codec(G711[name], name) for name in codecs]
+    if dtmf >= 0:
+        offered.append(Codec(dtmf, DTMF, fmtp="0-16"))
+    return SessionDescription((_stream(port, "RTP/AVP", offered, direction),), ip, origin=ip)
+
+
+def _stream(port: int, protocol: str, codecs: Sequence[Codec], direction: str) -> Media:
+    formats = tuple(str(codec.payload) for codec in codecs)
+    return Media("audio", port, protocol, formats, tuple(codecs), None, direction, 20)
+
+
+def usable(stream: Media, address: str, codecs: Sequence[str] = ("PCMU", "PCMA")) -> Codec | None:
+    """The codec that would be used for an m= section, or None where the section can't be taken."""
+    if stream.kind != "audio" or not stream.port or stream.protocol not in _PROFILES or ip_of(address) is None:
+        return None
+    return next((c for c in stream.codecs if c.name.upper() in codecs and c.rate == 8000), None)
+
+
+def answer(
+    theirs: SessionDescription,
+    ip: str,
+    port: int,
+    codecs: Sequence[str] = ("PCMU", "PCMA"),
+    *,
+    direction: str = "sendrecv",
+) -> SessionDescription:
+    """The answer to an offer (RFC 3264 section 6): the first audio stream with a common codec on `ip`:`port`, with that
+    one codec and the offer's own telephone-event number; every other m= line refused with port 0. `direction`: what we
+    would like; a hold is answered in kind. Raises NoCodec."""
+    sections: list[Media] = []
+    taken = False
+    for stream in theirs.media:
+        address = theirs.address_of(stream)
+        codec = None if taken else usable(stream, address, codecs)
+        if codec is None:
+            formats = stream.formats[:1]
+            sections.append(Media(stream.kind, 0, stream.protocol, formats))
+            continue
+        taken = True
+        chosen = [Codec(codec.payload, codec.name.upper())]
+        chosen += [Codec(c.payload, DTMF, fmtp="0-16") for c in stream.codecs if c.is_dtmf][:1]
+        sections.append(_stream(port, stream.protocol, chosen, _reply(stream, address, direction)))
+    if not taken:
+        raise NoCodec("No audio stream of the offer can be taken", expected=f"RTP/AVP with {' or '.join(codecs)}")
+    return SessionDescription(tuple(sections), ip, origin=ip)
+
+
+def _reply(stream: Media, address: str, wish: str) -> str:
+    theirs = stream.direction
+    if _nowhere(address) and theirs == "sendrecv":
+        theirs = "sendonly"  # RFC 2543's way to hold
+    allowed = _MIRROR[theirs]
+    sends = "send" in allowed and "send" in wish
+    hears = allowed in ("sendrecv", "recvonly") and wish in ("sendrecv", "recvonly")
+    return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
+        (sends, hears), "inactive"
+    )
+
+
+def replace_origin(mine: SessionDescription, id: str, version: str) -> SessionDescription:
+    """The same description with our session id and version in its o= line."""
+    return replace(mine, id=id, version=version)
+
+
+def _nowhere(address: str) -> bool:
+    return ip_of(address) in ("0.0.0.0", "::")
+
+
+def agreed(mine: SessionDescription, theirs: SessionDescription, codecs: Sequence[str] = ("PCMU", "PCMA")) -> Agreed:
+    """What both descriptions settle, whichever of them was the offer. Raises NoCodec where no audio stream lives."""
+    for ours, stream in zip(mine.media, theirs.media, strict=False):
+        address = theirs.address_of(stream)
+        listed = {c.name.upper() for c in ours.codecs}
+        codec = usable(stream, address, [name for name in codecs if name in listed]) if ours.port else None
+        if codec is None:
+            continue
+        dtmf = next((c.payload for c in stream.codecs if c.is_dtmf), -1)
+        hears = stream.direction in ("sendrecv", "recvonly") and not _nowhere(address)
+        return Agreed(
+            ip_of(address) or address,
+            stream.port,
+            codec.payload,
+            codec.name.upper(),
+            dtmf if any(c.is_dtmf for c in ours.codecs) else -1,
+            hears and ours.direction in ("sendrecv", "sendonly"),
+            stream.direction in ("sendrecv", "sendonly") and ours.direction in ("sendrecv", "recvonly"),
+        )
+    raise NoCodec("Offer and answer share no audio stream")

@@ -1,0 +1,393 @@
+"""Transactions as tables: RFC 3261 section 17 with the corrections of RFC 6026, reliable and unreliable transports.
+
+`TABLE` says for every kind, state and event what happens; `TIMERS` how long each timer runs. The rest of the file only
+reads them. Whoever uses a transaction gets responses (client) through a callback, and pushes responses (server) in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from gateway.sip import grammar
+from gateway.sip.message import REASONS, Header, Message, Request, Response, respond
+from gateway.sip.timers import Alarm, Timers
+
+Place = tuple[str, int]
+"""An IP address and a port."""
+
+Key = tuple[object, ...]
+
+
+class Kind(Enum):
+    INVITE_CLIENT = auto()
+    CLIENT = auto()
+    INVITE_SERVER = auto()
+    SERVER = auto()
+
+
+class State(Enum):
+    CALLING = auto()
+    TRYING = auto()
+    PROCEEDING = auto()
+    COMPLETED = auto()
+    CONFIRMED = auto()
+    ACCEPTED = auto()
+    TERMINATED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """RFC 3261 17.1.1.1, in seconds: T1 round trip estimate, T2 longest interval, T4 longest life of a message."""
+
+    t1: float = 0.5
+    t2: float = 4.0
+    t4: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """`first`: the first interval as (base, factor). Repeating timers double up to `top` (None: without end).
+    `reliable`: the factor over TCP and the like, where None means the timer isn't used."""
+
+    first: tuple[str, float]
+    top: str | None = None
+    repeats: bool = False
+    reliable: float | None = None
+
+
+TIMERS: Mapping[str, Timer] = {
+    "A": Timer(("t1", 1), None, repeats=True),  # INVITE request again
+    "B": Timer(("t1", 64), reliable=64),  # INVITE gives up
+    "D": Timer(("t1", 64), reliable=0),  # wait for repeated final responses; at least 32 s at the default T1
+    "E": Timer(("t1", 1), "t2", repeats=True),  # other request again
+    "F": Timer(("t1", 64), reliable=64),  # other request gives up
+    "G": Timer(("t1", 1), "t2", repeats=True),  # INVITE's final response again
+    "H": Timer(("t1", 64), reliable=64),  # no ACK came
+    "I": Timer(("t4", 1), reliable=0),  # wait for repeated ACKs
+    "J": Timer(("t1", 64), reliable=0),  # wait for repeated requests
+    "K": Timer(("t4", 1), reliable=0),  # wait for repeated responses
+    "L": Timer(("t1", 64), reliable=64),  # wait for repeated INVITEs after a 2xx (RFC 6026)
+    "M": Timer(("t1", 64), reliable=64),  # wait for repeated and forked 2xx (RFC 6026)
+}
+
+_C, _T, _P, _D, _F, _A, _X = (
+    State.CALLING,
+    State.TRYING,
+    State.PROCEEDING,
+    State.COMPLETED,
+    State.CONFIRMED,
+    State.ACCEPTED,
+    State.TERMINATED,
+)
+Row = tuple[State, tuple[str, ...]]
+
+# Actions: up (to the user), send (the message at hand), again (the last message), ack, late (tell the user it timed
+# out), lost (tell the user the transport failed), +X start timer X, -X stop it.
+_INVITE_CLIENT: dict[tuple[State, str], Row] = {
+    (_C, "start"): (_C, ("send", "+A", "+B")),
+    (_C, "A"): (_C, ("again",)),
+    (_C, "B"): (_X, ("late",)),
+    (_C, "1xx"): (_P, ("-A", "-B", "up")),
+    (_C, "2xx"): (_A, ("-A", "-B", "+M", "up")),
+    (_C, "final"): (_D, ("-A", "-B", "ack", "+D", "up")),
+    (_C, "error"): (_X, ("lost",)),
+    (_P, "1xx"): (_P, ("up",)),
+    (_P, "2xx"): (_A, ("+M", "up")),
+    (_P, "final"): (_D, ("ack", "+D", "up")),
+    (_D, "final"): (_D, ("ack",)),
+    (_D, "D"): (_X, ()),
+    (_D, "error"): (_X, ()),
+    (_A, "2xx"): (_A, ("up",)),
+    (_A, "M"): (_X, ()),
+}
+_CLIENT: dict[tuple[State, str], Row] = {
+    (_T, "start"): (_T, ("send", "+E", "+F")),
+    (_T, "E"): (_T, ("again",)),
+    (_T, "F"): (_X, ("late",)),
+    (_T, "1xx"): (_P, ("up",)),
+    (_T, "2xx"): (_D, ("-E", "-F", "+K", "up")),
+    (_T, "final"): (_D, ("-E", "-F", "+K", "up")),
+    (_T, "error"): (_X, ("lost",)),
+    (_P, "E"): (_P, ("again",)),
+    (_P, "F"): (_X, ("late",)),
+    (_P, "1xx"): (_P, ("up",)),
+    (_P, "2xx"): (_D, ("-E", "-F", "+K", "up")),
+    (_P, "final"): (_D, ("-E", "-F", "+K", "up")),
+    (_P, "error"): (_X, ("lost",)),
+    (_D, "K"): (_X, ()),
+}
+_INVITE_SERVER: dict[tuple[State, str], Row] = {
+    (_P, "start"): (_P, ()),
+    (_P, "request"): (_P, ("again",)),
+    (_P, "send 1xx"): (_P, ("send",)),
+    (_P, "send 2xx"): (_A, ("send", "+L")),
+    (_P, "send final"): (_D, ("send", "+G", "+H")),
+    (_D, "request"): (_D, ("again",)),
+    (_D, "G"): (_D, ("again",)),
+    (_D, "ack"): (_F, ("-G", "-H", "+I")),
+    (_D, "H"): (_X, ("-G",)),
+    (_D, "error"): (_X, ()),
+    (_F, "I"): (_X, ()),
+    (_A, "ack"): (_A, ("up",)),
+    (_A, "send 2xx"): (_A, ("send",)),
+    (_A, "L"): (_X, ()),
+}
+_SERVER: dict[tuple[State, str], Row] = {
+    (_T, "start"): (_T, ()),
+    (_T, "send 1xx"): (_P, ("send",)),
+    (_T, "send 2xx"): (_D, ("send", "+J")),
+    (_T, "send final"): (_D, ("send", "+J")),
+    (_P, "request"): (_P, ("again",)),
+    (_P, "send 1xx"): (_P, ("send",)),
+    (_P, "send 2xx"): (_D, ("send", "+J")),
+    (_P, "send final"): (_D, ("send", "+J")),
+    (_D, "request"): (_D, ("again",)),
+    (_D, "J"): (_X, ()),
+}
+TABLE: Mapping[Kind, Mapping[tuple[State, str], Row]] = {
+    Kind.INVITE_CLIENT: _INVITE_CLIENT,
+    Kind.CLIENT: _CLIENT,
+    Kind.INVITE_SERVER: _INVITE_SERVER,
+    Kind.SERVER: _SERVER,
+}
+START = {Kind.INVITE_CLIENT: _C, Kind.CLIENT: _T, Kind.INVITE_SERVER: _P, Kind.SERVER: _T}
+
+User = Callable[[Message], None]
+"""What a client transaction does with a response; what an accepted INVITE server transaction does with an ACK."""
+
+
+def _nobody(message: Message) -> None:
+    return None
+
+
+class Transaction:
+    """One transaction. Server users call `answer`; client users get every response that is theirs, repeated 2xx to
+    INVITE included, and a local 408 or 503 where nothing came."""
+
+    __slots__ = (
+        "_layer",
+        "_timers",
+        "destination",
+        "key",
+        "kind",
+        "last",
+        "reliable",
+        "request",
+        "state",
+        "tag",
+        "user",
+    )
+
+    def __init__(self, layer: Transactions, kind: Kind, key: Key, request: Request, place: Place) -> None:
+        self._layer = layer
+        self._timers: dict[str, Alarm] = {}
+        self.kind = kind
+        self.key = key
+        self.request = request
+        self.destination = place
+        self.state = START[kind]
+        self.reliable = False
+        self.last: bytes = b""
+        self.user: User = _nobody
+        self.tag = ""
+
+    def answer(
+        self,
+        status: int,
+        reason: str | None = None,
+        *,
+        headers: tuple[Header, ...] = (),
+        body: bytes = b"",
+    ) -> Response | None:
+        """Sends a response. A provisional never follows a final, nor one final another: None is returned then."""
+        event = "send 1xx" if status < 200 else "send 2xx" if status < 300 else "send final"
+        if (self.state, event) not in TABLE[self.kind] or (event == "send 2xx" and self.state is State.ACCEPTED):
+            return None
+        response = respond(
+            self.request, status, reason, tag="" if status == 100 else self.tag, headers=headers, body=body
+        )
+        self.step(event, response)
+        return response
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response was sent or received."""
+        return self.state not in (State.CALLING, State.TRYING, State.PROCEEDING)
+
+    def step(self, event: str, message: Message | None = None) -> bool:
+        """Moves by the table; False where the table has no row, so the event means nothing now."""
+        row = TABLE[self.kind].get((self.state, event))
+        if row is None:
+            return False
+        self.state, actions = row
+        if self.state is State.TERMINATED:
+            self._layer.forget(self)
+        for action in actions:
+            self._act(action, message)
+        return True
+
+    def destroy(self) -> None:
+        """Ends it without another word (RFC 3261 section 9.1: an INVITE cancelled 64*T1 ago)."""
+        self.state = State.TERMINATED
+        self._layer.forget(self)
+
+    def silence(self) -> None:
+        for alarm in self._timers.values():
+            alarm.cancel()
+        self._timers.clear()
+
+    def _act(self, action: str, message: Message | None) -> None:
+        if action[0] == "+":
+            self._start(action[1])
+        elif action[0] == "-":
+            alarm = self._timers.pop(action[1], None)
+            if alarm:
+                alarm.cancel()
+        elif action == "up" and message is not None:
+            self.user(message)
+        elif action == "send" and isinstance(message, (Request, Response)):
+            self.last = message.encode()
+            self._layer.send(self.last, self.destination)
+        elif action == "again":
+            if self.last:
+                self._layer.count("retransmitted")
+                self._layer.send(self.last, self.destination)
+        elif action == "ack" and isinstance(message, Response):
+            self._layer.send(_ack(self.request, message).encode(), self.destination)
+        elif action in ("late", "lost"):
+            status = 408 if action == "late" else 503
+            self._layer.count("timed_out" if action == "late" else "transport_failed")
+            self.user(Response(status, REASONS[status], respond(self.request, status).headers, local=True))
+
+    def _start(self, letter: str, interval: float | None = None) -> None:
+        timer, base = TIMERS[letter], self._layer.base
+        if interval is None:
+            factor = timer.reliable if self.reliable else timer.first[1]
+            if factor is None:
+                return
+            interval = getattr(base, timer.first[0]) * factor
+        self._timers[letter] = self._layer.timers.at(self._layer.now() + interval, lambda: self._ring(letter, interval))
+
+    def _ring(self, letter: str, interval: float) -> None:
+        self._timers.pop(letter, None)
+        self.step(letter)
+        if TIMERS[letter].repeats and self.state is not State.TERMINATED:
+            longer = interval * 2
+            if TIMERS[letter].top:
+                longer = self._layer.base.t2 if self.state is State.PROCEEDING else min(longer, self._layer.base.t2)
+            self._start(letter, longer)
+
+
+def _ack(invite: Request, response: Response) -> Request:
+    """The ACK for a final response that is no 2xx, by RFC 3261 17.1.1.3: part of the INVITE's transaction."""
+    headers: list[Header] = [("Via", invite.items("Via")[0])]
+    headers += [(name, value) for name, value in invite.headers if name in ("Route", "From", "Call-ID")]
+    headers += [
+        ("To", response.get("To") or invite.get("To") or ""),
+        ("CSeq", f"{invite.cseq[0]} ACK"),
+        ("Max-Forwards", "70"),
+    ]
+    return Request("ACK", invite.uri, headers)
+
+
+class Transactions:
+    """All transactions of one endpoint: matching (17.1.3, 17.2.3), timers, and the way out."""
+
+    def __init__(
+        self,
+        base: Base,
+        timers: Timers,
+        now: Callable[[], float],
+        send: Callable[[bytes, Place], None],
+        count: Callable[[str], None],
+    ) -> None:
+        self.base = base
+        self.timers = timers
+        self.now = now
+        self.send = send
+        self.count = count
+        self._all: dict[Key, Transaction] = {}
+        self._merge: dict[tuple[str, str, int, str], Transaction] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def client(self, request: Request, place: Place, user: User, reliable: bool = False) -> Transaction:
+        """Sends a request; `user` gets the responses."""
+        kind = Kind.INVITE_CLIENT if request.method == "INVITE" else Kind.CLIENT
+        transaction = Transaction(self, kind, (request.via.branch, request.method), request, place)
+        transaction.user = user
+        transaction.reliable = reliable
+        self._all[transaction.key] = transaction
+        transaction.step("start", request)
+        return transaction
+
+    def server(self, request: Request, place: Place, tag: str, reliable: bool = False) -> Transaction:
+        """A new transaction for a request that matched none. `tag` goes into the To of its answers."""
+        kind = Kind.INVITE_SERVER if request.method == "INVITE" else Kind.SERVER
+        transaction = Transaction(self, kind, _key(request), request, place)
+        transaction.reliable = reliable
+        transaction.tag = tag
+        self._all[transaction.key] = transaction
+        if not request.to.tag:
+            self._merge.setdefault(_merge_key(request), transaction)
+        return transaction
+
+    def match(self, request: Request, method: str | None = None) -> Transaction | None:
+        """The server transaction a request belongs to; `method` INVITE finds the one a CANCEL is for."""
+        return self._all.get(_key(request, method))
+
+    def merged(self, request: Request, own: Transaction) -> bool:
+        """Whether the same request came by another path already (RFC 3261 section 8.2.2.2)."""
+        return self._merge.get(_merge_key(request), own) is not own
+
+    def response(self, response: Response) -> bool:
+        """Hands a response to the transaction it answers; False where there is none."""
+        transaction = self._all.get((response.via.branch, response.cseq[1]))
+        if transaction is None or transaction.kind not in (Kind.CLIENT, Kind.INVITE_CLIENT):
+            return False
+        status = response.status
+        transaction.step("1xx" if status < 200 else "2xx" if status < 300 else "final", response)
+        return True
+
+    def unreachable(self, place: Place) -> None:
+        """The network said that nothing listens at `place`: its open client transactions fail at once."""
+        for transaction in list(self._all.values()):
+            if transaction.destination == place and transaction.kind in (Kind.CLIENT, Kind.INVITE_CLIENT):
+                transaction.step("error")
+
+    def forget(self, transaction: Transaction) -> None:
+        transaction.silence()
+        if self._all.get(transaction.key) is transaction:
+            del self._all[transaction.key]
+        if transaction.kind in (Kind.SERVER, Kind.INVITE_SERVER):
+            key = _merge_key(transaction.request)
+            if self._merge.get(key) is transaction:
+                del self._merge[key]
+
+    def pending(self) -> bool:
+        """Whether a request of ours still waits for its final response."""
+        kinds = (Kind.CLIENT, Kind.INVITE_CLIENT)
+        return any(t.kind in kinds and not t.answered for t in self._all.values())
+
+
+def _key(request: Request, method: str | None = None) -> Key:
+    """RFC 3261 17.2.3, and the CSeq number: some phones reuse a branch for the INVITE with credentials."""
+    method = method or ("INVITE" if request.method == "ACK" else request.method)
+    via, number = request.via, request.cseq[0]
+    if via.branch.startswith("z9hG4bK"):
+        return via.branch, via.sent_by, method, number
+    return request.uri, request.from_.tag, request.call_id, number, str(via), method
+
+
+def _merge_key(request: Request) -> tuple[str, str, int, str]:
+    return request.from_.tag, request.call_id, request.cseq[0], request.method
+
+
+def find_rport(response: Response) -> Place | None:
+    """Where the other side saw our request come from (RFC 3581), or None."""
+    ip, port = grammar.find(response.via.params, "received"), grammar.find(response.via.params, "rport")
+    value = grammar.number(port, 65535)
+    return (ip, value) if ip and value else None

@@ -1,0 +1,288 @@
+"""Who gets in: requests outside dialogs, checked in the order of RFC 3261 section 8.2, answered or offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.core.errors import SipError
+from gateway.sip import grammar
+from gateway.sip.auth import Account, Authenticator, Verdict
+from gateway.sip.config import Trunk
+from gateway.sip.conversation import peer_reason, read_offer
+from gateway.sip.dialog import Dialog
+from gateway.sip.events import CallOffered, ContactDown, ContactUp
+from gateway.sip.inbound import Inbound
+from gateway.sip.message import Header, Request, parse_via
+from gateway.sip.registrar import Binding, Change, Refused, Registrar
+from gateway.sip.stack import ALLOW, KNOWN_METHODS, SDP_TYPE, Stack
+from gateway.sip.transaction import Place, State, Transaction
+
+_MACHINERY = frozenset(
+    [
+        "Via",
+        "From",
+        "To",
+        "Call-ID",
+        "CSeq",
+        "Contact",
+        "Max-Forwards",
+        "Route",
+        "Record-Route",
+        "Content-Type",
+        "Content-Length",
+        "Content-Encoding",
+        "Allow",
+        "Supported",
+        "Require",
+        "Authorization",
+        "Proxy-Authorization",
+        "Accept",
+        "Allow-Events",
+        "Expires",
+    ]
+)
+_SHOWN_MAX = 40
+"""Headers of an INVITE passed on to the user."""
+
+
+class Uas:
+    """The server side of an endpoint: admission, registrar, and the way into dialogs."""
+
+    def __init__(self, stack: Stack, registrar: Registrar, authenticator: Authenticator) -> None:
+        self.stack = stack
+        self.registrar = registrar
+        self.authenticator = authenticator
+        self.draining = False
+        self._methods: dict[str, Callable[[Transaction, Request, Place], None]] = {
+            "INVITE": self._invite,
+            "OPTIONS": self._options,
+            "REGISTER": self._register,
+            "SUBSCRIBE": self._bad_event,
+            "NOTIFY": self._no_dialog,
+            "BYE": self._no_dialog,
+            "INFO": self._no_dialog,
+            "UPDATE": self._no_dialog,
+            "PRACK": self._no_dialog,
+        }
+
+    def receive(self, request: Request, source: Place) -> None:
+        """One request off the wire."""
+        stack = self.stack
+        stack.count(f"received_{request.method if request.method in KNOWN_METHODS else 'other'}")
+        request.received_from(source)
+        known = stack.transactions.match(request)
+        if request.method == "ACK":
+            self._ack(request, known)
+        elif known:
+            stack.count("repeats_absorbed")
+            known.step("request")
+        else:
+            transaction = stack.transactions.server(request, request.reply_to(source), stack.token())
+            if request.method == "CANCEL":
+                self._cancel(transaction, request)
+            elif request.to.tag:
+                self._in_dialog(transaction, request)
+            elif stack.transactions.merged(request, transaction):
+                stack.refuse(transaction, 482)
+            else:
+                self._outside(transaction, request, source)
+
+    def _ack(self, request: Request, known: Transaction | None) -> None:
+        if known and known.state is not State.ACCEPTED:
+            known.step("ack")
+            return
+        dialog = self.stack.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
+        if dialog:
+            dialog.ack(request)
+        elif known is None:
+            self.stack.count("stray_ack")
+
+    def _cancel(self, transaction: Transaction, request: Request) -> None:
+        invite = self.stack.transactions.match(request, "INVITE")
+        if invite is None:
+            self.stack.refuse(transaction, 481)
+            return
+        transaction.tag = invite.tag
+        transaction.answer(200)
+        if not invite.answered:
+            tag = invite.request.to.tag or invite.tag
+            owner = self.stack.dialogs.get((request.call_id, tag, request.from_.tag))
+            if owner:
+                owner.cancelled(invite, peer_reason(request))
+
+    def _in_dialog(self, transaction: Transaction, request: Request) -> None:
+        owner = self.stack.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
+        if owner:
+            owner.receive(transaction, request)
+        else:
+            self.stack.refuse(transaction, 481)
+
+    def _outside(self, transaction: Transaction, request: Request, source: Place) -> None:
+        stack = self.stack
+        method = self._methods.get(request.method)
+        wanted = [tag for name in ("Require", "Proxy-Require") for tag in request.items(name)]
+        if method is None:
+            status = 405 if request.method in KNOWN_METHODS else 501
+            stack.refuse(transaction, status, headers=[("Allow", ALLOW)])
+        elif request.target.scheme not in ("sip", "tel"):
+            stack.refuse(transaction, 416)
+        elif self._looped(request):
+            stack.refuse(transaction, 482)
+        elif not self._ours(request):
+            # we are no proxy: a request for elsewhere is never sent on
+            stack.refuse(transaction, 483 if request.get("Max-Forwards") == "0" else 404)
+        elif wanted and request.method != "CANCEL":
+            stack.refuse(transaction, 420, headers=[("Unsupported", ", ".join(wanted))])
+        else:
+            method(transaction, request, source)
+
+    def _looped(self, request: Request) -> bool:
+        """Whether one of the Vias below the top is our own."""
+        mine = (self.stack.config.host.lower(), self.stack.config.port)
+        for value in request.items("Via")[1:]:
+            try:
+                via = parse_via(value)
+            except SipError:
+                continue
+            if (via.host.lower(), via.port or 5060) == mine:
+                return True
+        return False
+
+    def _ours(self, request: Request) -> bool:
+        uri = request.target
+        return uri.scheme == "tel" or uri.host.lower() in self.stack.config.hosts
+
+    # --- methods --------------------------------------------------------------------------------------------------
+
+    def _no_dialog(self, transaction: Transaction, request: Request, source: Place) -> None:
+        self.stack.refuse(transaction, 481)
+
+    def _bad_event(self, transaction: Transaction, request: Request, source: Place) -> None:
+        self.stack.refuse(transaction, 489)
+
+    def _options(self, transaction: Transaction, request: Request, source: Place) -> None:
+        user = request.target.number
+        if self.draining:
+            self.stack.refuse(transaction, 503)
+        elif user and user != self.stack.config.user and not self.stack.config.serves(user):
+            self.stack.refuse(transaction, 404)
+        else:
+            headers = (self.stack.contact, ("Allow", ALLOW), ("Accept", SDP_TYPE), ("Accept-Encoding", "identity"))
+            transaction.answer(200, headers=(*headers, ("User-Agent", self.stack.config.user_agent)))
+
+    def _invite(self, transaction: Transaction, request: Request, source: Place) -> None:
+        stack = self.stack
+        trunk, account = self._caller(transaction, request, source)
+        if trunk is None and account is None:
+            return
+        dialled = request.target.number
+        if not stack.config.serves(dialled):
+            stack.refuse(transaction, 404)
+            return
+        if self.draining or len(stack.calls) >= stack.config.max_calls:
+            stack.refuse(transaction, 503, headers=[("Retry-After", str(stack.rng.randint(5, 30)))])
+            return
+        offer, problem = read_offer(stack, request)
+        if problem:
+            stack.refuse(transaction, *problem)
+            return
+        try:
+            dialog = Dialog.answering(request, transaction.tag, source)
+        except SipError:
+            stack.refuse(transaction, 400, "Missing Or Bad Contact")
+            return
+        transaction.answer(100)
+        handle = stack.token()
+        Inbound(stack, handle, dialog, transaction, offer)
+        shown = [pair for pair in request.headers if pair[0] not in _MACHINERY][:_SHOWN_MAX]
+        stack.emit(
+            CallOffered(
+                handle,
+                caller=request.from_.uri.number,
+                display=grammar.clean(request.from_.display),
+                dialled=dialled,
+                trunk=trunk.name if trunk else None,
+                aor=stack.config.aor(account.user) if account else None,
+                offer=offer,
+                source=source,
+                headers={name: grammar.clean(value) for name, value in shown},
+            )
+        )
+
+    def _caller(self, transaction: Transaction, request: Request, source: Place) -> tuple[Trunk | None, Account | None]:
+        """Who vouches for an INVITE: one of our own phones by digest, else a trunk by its address. Neither: refused."""
+        account = self.authenticator.accounts.get(request.from_.uri.user or "")
+        mine = account and request.from_.uri.host.lower() in self.stack.config.hosts
+        phones = self.registrar.lookup(self.stack.config.aor(account.user), self.stack.now) if account and mine else []
+        trunk = self.stack.config.trunk_at(source[0])
+        says_who = bool(request.get("Authorization") or request.get("Proxy-Authorization"))
+        if trunk and not (says_who and mine) and source not in [phone.source for phone in phones]:
+            return trunk, None
+        allowed = self._allowed(transaction, request)
+        if allowed and allowed is not account:
+            self.stack.refuse(transaction, 403)  # the right password of somebody else than From
+            return None, None
+        return None, allowed
+
+    def _allowed(self, transaction: Transaction, request: Request) -> Account | None:
+        """The account whose credentials a request carries; otherwise it was challenged or refused. An account that
+        does not exist fares like a wrong password."""
+        values = request.all("Authorization")
+        verdict, account = self.authenticator.check(values, request.method, self.stack.now)
+        if verdict is Verdict.GOOD:
+            return account
+        self.stack.count(f"auth_{verdict.value}")
+        if verdict is Verdict.WRONG:
+            self.stack.refuse(transaction, 403)
+        elif verdict is Verdict.MALFORMED:
+            self.stack.refuse(transaction, 400, "Bad Authorization")
+        else:
+            stale = verdict is Verdict.STALE
+            values = self.authenticator.challenges(self.stack.now, stale)
+            headers: list[Header] = [("WWW-Authenticate", value) for value in values]
+            transaction.answer(401, headers=tuple(headers))
+        return None
+
+    # --- registrar ------------------------------------------------------------------------------------------------
+
+    def _register(self, transaction: Transaction, request: Request, source: Place) -> None:
+        stack = self.stack
+        account = self._allowed(transaction, request)
+        if account is None:
+            return
+        to = request.to.uri
+        if to.user != account.user or to.host.lower() not in stack.config.hosts:
+            stack.refuse(transaction, 403)
+            return
+        aor = stack.config.aor(account.user)
+        try:
+            changes = self.registrar.register(aor, request, source, stack.now)
+        except Refused as refusal:
+            least = [("Min-Expires", str(self.registrar.min_expires))] if refusal.status == 423 else []
+            stack.refuse(transaction, refusal.status, refusal.reason, least)
+            return
+        contacts: list[Header] = [("Contact", self._listed(b)) for b in self.registrar.lookup(aor, stack.now)]
+        transaction.answer(200, headers=tuple(contacts))
+        self._tell(changes)
+        for binding in self.registrar.lookup(aor, stack.now):
+            if binding.call_id == request.call_id and binding.cseq == request.cseq[0]:
+                stack.after(binding.expires_at - stack.now, self._expire)
+
+    def _listed(self, binding: Binding) -> str:
+        return f"<{binding.contact}>;expires={max(0, round(binding.expires_at - self.stack.now))}"
+
+    def _expire(self) -> None:
+        self._tell(self.registrar.expire(self.stack.now))
+
+    def drop(self, aor: str, reason: str) -> None:
+        """Takes every contact of an address of record away."""
+        self._tell(self.registrar.drop(aor, reason))
+
+    def _tell(self, changes: list[Change]) -> None:
+        for change in changes:
+            b = change.binding
+            if change.up:
+                expires = round(b.expires_at - self.stack.now)
+                self.stack.emit(ContactUp(b.aor, str(b.contact), expires, b.source, b.agent))
+            else:
+                self.stack.emit(ContactDown(b.aor, str(b.contact), change.reason, change.left))
