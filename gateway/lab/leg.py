@@ -67,7 +67,7 @@ class Leg:
     voiced: list[float] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
     sent: int = 0
-    refused: int = 0
+    unsent: int = 0
 
     def __post_init__(self) -> None:
         self.socket = even_socket(self.ip)
@@ -143,7 +143,7 @@ class Leg:
         try:
             self.socket.sendto(datagram, self.remote)
         except OSError:
-            self.refused += 1  # nobody listens there any more
+            self.unsent += 1
         self.note(item, time.monotonic())
         self.sent += 1
         self.sequence += 1

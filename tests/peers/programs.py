@@ -44,6 +44,12 @@ def free_port(count: int = 1, ip: str = "127.0.0.1") -> int:
         return port
 
 
+def bound(port: int) -> bool:
+    """Whether some program holds UDP `port` (IPv4) now."""
+    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(int(row.split()[1].partition(":")[2], 16) == port for row in rows)
+
+
 def eventually(true: Callable[[], Any], seconds: float = 10.0, what: str = "that") -> Any:
     """The first true value of `true()`, asked every 20 ms; fails when `seconds` pass without one."""
     limit = time.monotonic() + seconds

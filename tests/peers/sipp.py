@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.lab.wire import Sound, encode
-from tests.peers.programs import Program, Programs, free_port, need
+from tests.peers.programs import Program, Programs, bound, eventually, free_port, need
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 WORDS = {
@@ -97,4 +97,5 @@ def start(
     program = Sipp(name, command, folder)
     program.port = port
     programs.add(program)
+    eventually(lambda: bound(port) or not program.running, what=f"sipp on port {port}")
     return program
