@@ -12,9 +12,12 @@ import numpy as np
 
 from gateway.core.audio import Audio
 from gateway.core.errors import ModelMissing, TrunklineError
-from gateway.speech.tts_shape import finish
+from gateway.speech.tts_shape import Wave, finish
 
 VOICES = {"en-US": "en-US-AriaNeural", "en-GB": "en-GB-SoniaNeural", "zh-CN": "zh-CN-XiaoxiaoNeural"}
+
+CUT_OFF_S = 0.2
+"""Sound that ends this much before the service says its last sentence does was cut off."""
 
 _OFFLINE = "check the network, or list an offline voice after it"
 
@@ -56,10 +59,16 @@ class EdgeVoice:
         with self._lock:
             if time.monotonic() < self._rest_until:
                 raise ModelMissing(self._why_resting, do=_OFFLINE)
-        return decode(asyncio.run(self._fetch(text, voice)), text)
+        mp3, spoken, until_s = asyncio.run(self._fetch(text, voice))
+        wave, rate = decode(mp3, text)
+        if spoken and (letters(spoken) < 0.8 * letters(text) or len(wave) / rate < until_s - CUT_OFF_S):
+            raise TrunklineError(
+                "The edge voice was cut off in the middle of a text.", read=text, do="load the flow again"
+            )
+        return finish(wave, rate)
 
-    async def _fetch(self, text: str, voice: str) -> bytes:
-        """The service's MP3 bytes."""
+    async def _fetch(self, text: str, voice: str) -> tuple[bytes, str, float]:
+        """The service's MP3 bytes, the sentences it says it spoke, and the seconds at which the last ends."""
         import aiohttp
         import edge_tts
         from edge_tts import exceptions
@@ -67,7 +76,14 @@ class EdgeVoice:
         speech = edge_tts.Communicate(text, voice, connect_timeout=self._connect_s, receive_timeout=self._read_s)
         try:
             async with asyncio.timeout(self._connect_s + self._read_s):
-                return b"".join([part["data"] async for part in speech.stream() if part["type"] == "audio"])
+                mp3, spoken, until_s = b"", "", 0.0
+                async for part in speech.stream():
+                    if part["type"] == "audio":
+                        mp3 += part["data"]
+                    else:
+                        spoken += part["text"]
+                        until_s = (part["offset"] + part["duration"]) / 1e7
+                return mp3, spoken, until_s
         except aiohttp.ClientResponseError as error:
             raise self._unreachable(f"The edge voice service refused the connection (HTTP {error.status}).") from None
         except TimeoutError:
@@ -78,7 +94,7 @@ class EdgeVoice:
             raise TrunklineError(
                 "The edge voice gave no sound for a text.", read=text, do="reword the prompt"
             ) from None
-        except exceptions.EdgeTTSException as error:
+        except (exceptions.EdgeTTSException, ValueError, KeyError) as error:
             raise TrunklineError(
                 "The edge voice service answered in a way that is not understood.",
                 read=f"{type(error).__name__}: {error}",
@@ -92,8 +108,13 @@ class EdgeVoice:
         return ModelMissing(why, do=_OFFLINE)
 
 
-def decode(mp3: bytes, text: str) -> Audio:
-    """MP3 as 16 kHz speech, by miniaudio (MIT). Raises TrunklineError when it isn't MP3 or is silent."""
+def letters(text: str) -> int:
+    """Letters, figures and characters of a text."""
+    return sum(c.isalnum() for c in text)
+
+
+def decode(mp3: bytes, text: str) -> tuple[Wave, int]:
+    """MP3 as mono sound and its rate, by miniaudio (MIT). Raises TrunklineError when it isn't MP3 or is silent."""
     import miniaudio
 
     try:
@@ -105,4 +126,4 @@ def decode(mp3: bytes, text: str) -> Audio:
     wave = wave.reshape(-1, about.nchannels).mean(axis=1)
     if not len(wave) or not np.abs(wave).max() > 1e-3:
         raise TrunklineError("The edge voice gave no sound for a text.", read=text, do="reword the prompt")
-    return finish(wave, about.sample_rate)
+    return wave, int(about.sample_rate)

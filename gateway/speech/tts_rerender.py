@@ -66,7 +66,10 @@ def add(folder: Path, texts: list[str], prefix: str = "added") -> int:
     if not index.exists():
         index.write_text("file\ttext\n", encoding="utf-8")
     known = {plain(text) for _, text, _ in read_index(folder)}
-    fresh = {plain(text): text.strip() for text in texts if plain(text) and plain(text) not in known}
+    fresh: dict[str, str] = {}
+    for text in texts:
+        if plain(text) and plain(text) not in known:
+            fresh.setdefault(plain(text), text.strip())
     with index.open("a", encoding="utf-8") as file:
         for number, text in enumerate(fresh.values(), len(known) + 1):
             file.write(f"{prefix}.{number}.wav\t{text}\n")
