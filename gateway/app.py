@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
 from gateway.speech.tts_voices import voices
-from gateway.store.sqlite import SqliteStore
+from gateway.store.sqlite import SqliteStore, open_store
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,9 @@ class Gateway:
         self.flows = _by_id([load(path) for path in config.flows])
         self.seen = {path: path.stat().st_mtime for path in config.flows}
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
-        records, recordings = config.data / "records", config.data / "recordings"
-        for folder in (records, recordings):
-            folder.mkdir(parents=True, exist_ok=True)
-        store = SqliteStore(records / "calls.db", node_id())
+        recordings = config.data / "recordings"
+        recordings.mkdir(parents=True, exist_ok=True)
+        store = open_store(config.data, node_id())
         stack.callback(store.close)
         for lost in store.recover(self.clock.now(), recordings):
             if lost.recording:
@@ -160,9 +159,7 @@ class Gateway:
     async def _listen(self, stack: AsyncExitStack) -> None:
         config = self.config
         exchange = self.exchange
-        accounts = tuple(
-            Account(agent, config.domain, password=password) for agent, password in self.roster.passwords.items()
-        )
+        accounts = tuple(Account(agent, password) for agent, password in self.roster.passwords.items())
         host, port = config.sip
         settings = SipConfig(
             domain=config.domain,
@@ -171,7 +168,7 @@ class Gateway:
             aliases=(host, "127.0.0.1", "localhost"),
             accounts=accounts,
             trunks=tuple(Trunk(t.name, t.addresses) for t in config.trunks),
-            destinations=tuple(exchange.numbers),
+            destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
         self.sip = await UdpEndpoint.open(Endpoint(settings), host, port, exchange.on_sip)
         stack.push_async_callback(self.sip.close)
@@ -195,7 +192,11 @@ class Gateway:
 
         self.metrics.watch("media", "The media engine's totals.", of_media)
         self.metrics.watch("recognizers", "The recognizer pool.", of_ears, kind="gauge")
-        self.metrics.watch("sip", "SIP messages and what became of them.", lambda: dict(self.sip.counters))
+        self.metrics.watch(
+            "sip",
+            "SIP messages and what became of them.",
+            lambda: {k: float(v) for k, v in self.sip.endpoint.counters.items()},
+        )
 
     def _health(self) -> Health:
         load = self._ears.load
@@ -234,7 +235,6 @@ class Gateway:
         old, self._mind = self._mind, mind
         self.flows = flows
         self.exchange.use_flows(flows, numbers(flows.values()), queues(flows.values()))
-        self.sip.serve_destinations(tuple(self.exchange.numbers))
         await old.close()
         log.info("flows loaded", extra={"fields": {"flows": {f.id: f.version for f in flows.values()}}})
         return True
@@ -266,7 +266,7 @@ class Gateway:
             return str(sock.getsockname()[0])
 
 
-def _by_id(flows: Sequence[Flow]) -> dict[str, Flow]:
+def _by_id(flows: Iterable[Flow]) -> dict[str, Flow]:
     found: dict[str, Flow] = {}
     for flow in flows:
         if flow.id in found:
@@ -275,10 +275,10 @@ def _by_id(flows: Sequence[Flow]) -> dict[str, Flow]:
     return found
 
 
-def numbers(flows: Sequence[Flow] | object) -> dict[str, Number]:
+def numbers(flows: Iterable[Flow]) -> dict[str, Number]:
     """Which number leads to which flow, in which language. Raises ConfigError where two flows claim one."""
     found: dict[str, Number] = {}
-    for flow in flows:  # type: ignore[attr-defined]
+    for flow in flows:
         for number, language in flow.numbers.items():
             if number in found:
                 raise ConfigError(f"number {number} leads to two flows", read=f"{found[number].flow} and {flow.id}")
@@ -286,11 +286,11 @@ def numbers(flows: Sequence[Flow] | object) -> dict[str, Number]:
     return found
 
 
-def queues(flows: object) -> list[routing.Queue]:
+def queues(flows: Iterable[Flow]) -> list[routing.Queue]:
     """The flows' queues as routing knows them."""
     return [
         routing.Queue(routing_queue(f, q.id), dict(q.skills), q.priority, q.ring_s, q.announce_s, q.wrap_up_s)
-        for f in flows  # type: ignore[attr-defined]
+        for f in flows
         for q in f.queues.values()
     ]
 

@@ -181,9 +181,9 @@ def why(
 ) -> None:
     """Tells what happened in a call and why: heard, understood, decided, offered to whom."""
     from gateway.lab.why import show
-    from gateway.store.store import SqliteReader
+    from gateway.store.store import open_for_reading
 
-    show(SqliteReader(data / "records" / "calls.db"), call_id, out, as_json=as_json)
+    show(open_for_reading(data), call_id, out, as_json=as_json)
 
 
 @app.command(epilog="Example: trunkline doctor")

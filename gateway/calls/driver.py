@@ -16,7 +16,7 @@ from gateway.flow import turn
 from gateway.media import events as media
 from gateway.media.engine import Leg
 from gateway.sip import sdp
-from gateway.speech import ears
+from gateway.speech import ear
 
 if TYPE_CHECKING:
     from gateway.calls.exchange import Exchange
@@ -98,18 +98,18 @@ class CallDriver:
 
     # --- hearing --------------------------------------------------------------------------------------------------
 
-    def _on_ear(self, event: ears.EarEvent) -> None:
+    def _on_ear(self, event: ear.EarEvent) -> None:
         match event:
-            case ears.TurnDropped():
+            case ear.TurnDropped():
                 self.feed(m.TurnDropped())
-            case ears.Partial(text=text, voiced_ms=voiced_ms):
+            case ear.Partial(text=text, voiced_ms=voiced_ms):
                 self.feed(m.PartialHeard(text, voiced_ms))
-            case ears.UtteranceHeard():
+            case ear.UtteranceHeard():
                 self._spawn(self._understand(event))
-            case ears.Unheard(reason=reason):
+            case ear.Unheard(reason=reason):
                 self.feed(m.Unheard("saturated" if reason == "saturated" else "failed"))
 
-    async def _understand(self, heard: ears.UtteranceHeard) -> None:
+    async def _understand(self, heard: ear.UtteranceHeard) -> None:
         ranked = Ranked()
         if heard.text:
             try:

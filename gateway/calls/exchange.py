@@ -24,11 +24,12 @@ from gateway.media.prompts import PromptStore
 from gateway.observe.metrics import Metrics
 from gateway.routing import model as routing
 from gateway.routing import policy
+from gateway.routing.state import State as RoutingState
 from gateway.sip import events as sip
 from gateway.sip import sdp
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
-from gateway.store.store import CallStore
+from gateway.store.calls import CallStore
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Exchange:
     numbers: Mapping[str, Number]
     flows: dict[str, Flow]
     agents: Mapping[str, routing.Agent]
-    routing_state: policy.State
+    routing_state: RoutingState
     max_calls: int = 200
     endpoint: UdpEndpoint = field(init=False)
     """Set by the composition root before the first event: the endpoint's events come here."""
@@ -131,11 +132,11 @@ class Exchange:
         number = self.numbers.get(event.dialled) or self.numbers.get("*")
         flow = self.flows.get(number.flow) if number else None
         if number is None or flow is None:
-            self.metrics.call_refused("unknown number")
+            self.metrics.refused("unknown number")
             self.endpoint.reject(event.call, 404, "Not Found")
             return
         if self.draining or len(self.calls) >= self.max_calls:
-            self.metrics.call_refused("draining" if self.draining else "full")
+            self.metrics.refused("draining" if self.draining else "full")
             self.endpoint.reject(event.call, 503, "Service Unavailable")
             return
         try:
@@ -148,7 +149,7 @@ class Exchange:
             local = self._describe(leg, event.offer, event.source[0])
         except TrunklineError as error:
             leg.close()
-            self.metrics.call_refused("no common codec")
+            self.metrics.refused("no common codec")
             self.endpoint.reject(event.call, 488, error.what)
             return
         self._begin(event, flow, number, leg, local)
@@ -173,7 +174,6 @@ class Exchange:
         self.store.begin(
             call.id,
             now,
-            node=self.node,
             caller=event.caller,
             dialled=event.dialled,
             flow=flow.id,
@@ -253,11 +253,13 @@ class Exchange:
         agent = self._agent_of(event.aor)
         if agent:
             self._phones[agent.id] = event.source[0]
+            self.metrics.agent(agent.id, up=True)
             self.route(routing.AgentUp(agent))
 
     def _contact_down(self, event: sip.ContactDown) -> None:
         agent = self._agent_of(event.aor)
         if agent and not event.left:
+            self.metrics.agent(agent.id, up=False)
             self.route(routing.AgentDown(agent.id, event.reason))
 
     def _agent_of(self, aor: str) -> routing.Agent | None:
@@ -318,24 +320,9 @@ class Exchange:
     def write(self, call: m.Call, kind: str, data: dict[str, object]) -> None:
         """One line of the call's record."""
         self.store.append(call.id, self.clock.now(), kind, data)
-        self._measure(call, kind, data)
+        self.metrics.event(kind, data)
         if self.on_write:
             self.on_write(call, kind, data)
-
-    def _measure(self, call: m.Call, kind: str, data: Mapping[str, Any]) -> None:
-        match kind:
-            case "replied":
-                self.metrics.turn(data["latency_ms"] / 1000, call.language)
-            case "interrupted":
-                self.metrics.interrupted(data["by"])
-            case "bridged":
-                self.metrics.offer("answered")
-            case "not_answered" | "withdrawn" | "nobody":
-                self.metrics.offer({"not_answered": "failed"}.get(kind, kind))
-            case "unheard":
-                self.metrics.unheard(data["reason"])
-        if "band" in data:
-            self.metrics.intent(call.language, str(data["band"]))
 
     def finished(self, driver: CallDriver, reason: str) -> None:
         """A call is over: its leg, recording and record are closed."""
@@ -347,7 +334,7 @@ class Exchange:
         self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))
         self.calls.pop(driver.call.id, None)
         self.forget(driver.sip_call)
-        self.metrics.call_ended(outcome(driver.call))
+        self.metrics.call_ended(reason, len(self.calls))
         if not self.calls:
             self._idle.set()
 
