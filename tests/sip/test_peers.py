@@ -1,0 +1,107 @@
+"""Real peers on the loopback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.sip import sdp
+from gateway.sip.config import Account, Trunk
+from gateway.sip.events import (
+    CallAnswered,
+    CallConfirmed,
+    CallEnded,
+    CallOffered,
+    CallProgress,
+    ChangeAnswered,
+    ContactDown,
+    ContactUp,
+    OfferChanged,
+)
+from tests.sip.peers import Baresip, Running, Sipp, run
+
+pytestmark = pytest.mark.peers
+
+LOOPBACK = Trunk("loopback", ("127.0.0.0/8",))
+ANN = Account("ann", "secret")
+
+
+async def gateway(**config: object) -> Running:
+    return await Running.start(**{"trunks": (LOOPBACK,), "destinations": ("8000",), "accounts": (ANN,), **config})
+
+
+async def test_sipp_calls_and_hangs_up(tmp_path: Path) -> None:
+    node = await gateway()
+    sipp = await Sipp.start("call", tmp_path, node.udp.port, "-d", "200")
+    offered = await node.wait(CallOffered)
+    assert (offered.caller, offered.dialled, offered.trunk) == ("1001", "8000", "loopback")
+    node.udp.ring(offered.call)
+    node.udp.answer(offered.call, sdp.answer(offered.offer, "127.0.0.1", 6000))
+    await node.wait(CallConfirmed)
+    assert (await node.wait(CallEnded)).by_peer
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_sipp_registers_and_is_called(tmp_path: Path) -> None:
+    node = await gateway()
+    users = tmp_path / "users.csv"
+    users.write_text("SEQUENTIAL\nann;[authentication username=ann password=secret]\n")
+    phone = await Sipp.start("phone", tmp_path, None, "-d", "50")
+    register = await Sipp.start("register", tmp_path, node.udp.port, "-inf", str(users))
+    await register.good()
+    up = await node.wait(ContactUp)
+    assert up.aor == "sip:ann@127.0.0.1"
+    call = node.udp.invite(
+        f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000), headers={"X-Trunkline-Intent": "loan"}
+    )
+    assert (await node.wait(CallProgress)).status == 180
+    answered = await node.wait(CallAnswered)
+    assert (answered.media.encoding, answered.media.payload, answered.media.dtmf_payload) == ("PCMA", 8, 101)
+    node.udp.hangup(call)
+    await phone.good()
+    await node.udp.close()
+
+
+async def test_sipsak_finds_somebody_there() -> None:
+    node = await gateway()
+    code, said = await run(["sipsak", "-v", "-s", f"sip:8000@127.0.0.1:{node.udp.port}"])
+    assert code == 0, said
+    code, said = await run(["sipsak", "-v", "-s", f"sip:nobody@127.0.0.1:{node.udp.port}"])
+    assert "404" in said
+    await node.udp.close()
+
+
+async def test_baresip_registers_calls_is_called_holds_and_leaves(tmp_path: Path) -> None:
+    node = await gateway()
+    account = f"Ann <sip:ann@127.0.0.1:{node.udp.port}>;auth_pass=secret;answermode=auto;regint=60"
+    phone = await Baresip.start(tmp_path, account)
+    try:
+        assert (await node.wait(ContactUp)).aor == "sip:ann@127.0.0.1"
+        call = node.udp.invite("ann", sdp.offer("127.0.0.1", 6000), from_user="1001", from_display="Caller")
+        answered = await node.wait(CallAnswered)
+        assert answered.media.send
+        node.udp.change(call, sdp.offer("127.0.0.1", 6000, direction="sendonly"))
+        assert not (await node.wait(ChangeAnswered)).media.receive
+        node.udp.change(call, sdp.offer("127.0.0.1", 6002))
+        assert (await node.wait(ChangeAnswered)).media.receive
+        node.udp.hangup(call)
+        await node.wait(CallEnded)
+        await phone.order("dial", f"sip:8000@127.0.0.1:{node.udp.port}")
+        offered = await node.wait(CallOffered)
+        assert offered.aor == "sip:ann@127.0.0.1"
+        node.udp.answer(offered.call, sdp.answer(offered.offer, "127.0.0.1", 6000))
+        await node.wait(CallConfirmed)
+        await phone.order("hold")
+        held = await node.wait(OfferChanged)
+        assert sdp.answer(held.offer, "127.0.0.1", 6000).media[0].direction == "recvonly"
+        node.udp.accept_change(offered.call, sdp.answer(held.offer, "127.0.0.1", 6000))
+        await phone.order("hangup")
+        assert (await node.wait(CallEnded)).by_peer
+    finally:
+        said = await phone.stop()
+        print(said)
+    down = await node.wait(ContactDown)
+    assert (down.reason, down.left) == ("unregistered", 0)
+    await node.udp.close()
