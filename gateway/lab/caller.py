@@ -31,7 +31,7 @@ from gateway.speech.tts_voices import voices
 
 POLL_S = 0.01
 AMID_S = 0.12
-"""A prompt counts as going on, or as interrupted, where its last voiced packet was this recent."""
+"""A prompt counts as going on where its last voiced packet was this recent."""
 
 
 class CallOverError(TrunklineError):
@@ -132,11 +132,10 @@ class Line:
             assert said.started is not None
             assert said.ended is not None
             following = spoken[place + 1].started if place + 1 < len(spoken) else None
-            reply = self.leg.first_voiced_after(said.ended)
+            reply = self.leg.answered_after(said.ended)
             if reply is not None and following is not None and reply > following:
                 reply = None
-            heard = [at for at in self.leg.voiced if at <= said.started]
-            stop = self.leg.silent_after(said.started) if heard and said.started - heard[-1] <= AMID_S else None
+            stop = self.leg.silent_after(said.started) if self.leg.voiced_at(said.started) else None
             found.append(
                 Exchange(
                     said.what,

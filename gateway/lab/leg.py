@@ -28,6 +28,9 @@ SO_TIMESTAMPNS = 35
 KEY_FRAMES = 5
 """100 ms a key, then three end packets (RFC 4733 section 2.5.1.4) and 100 ms of pause."""
 KEY_PAUSE = 5
+RECENT_S = 0.06
+"""Sound counts as still coming in for three packets."""
+BOTH_TALK_S = 0.5
 VOICED_POWER = 32768.0**2 * 10 ** (VOICED_DBFS / 10)
 
 
@@ -36,7 +39,7 @@ class Said:
     """One thing the caller said or pressed.
 
     `started` is when its first voiced packet left, `ended` when its last voiced sample had been spoken (a packet leaves
-    when its 20 ms are over), `done` when all of it was sent.
+    when its 20 ms are over) or its last key went down, `done` when all of it was sent.
     """
 
     what: str
@@ -154,9 +157,9 @@ class Leg:
         if item is None:
             return
         said = item.said
-        if item.digit or item.quiet < FRAME:
+        if item.held == FRAME or item.quiet < FRAME:
             said.started = now if said.started is None else said.started
-            said.ended = now - (0 if item.digit else item.quiet / WIRE_RATE)
+            said.ended = now - (item.quiet % FRAME) / WIRE_RATE
         said.done = said.done or item.last
 
     def hear(self) -> None:
@@ -180,9 +183,23 @@ class Leg:
 
     # --- what the times say -----------------------------------------------------------------------------------
 
+    def voiced_at(self, at: float) -> bool:
+        """Whether sound was coming in at that time."""
+        return any(at - RECENT_S <= each <= at for each in reversed(self.voiced))
+
     def first_voiced_after(self, at: float) -> float | None:
         """Arrival of the first voiced packet after `at`."""
         return next((each for each in self.voiced if each > at), None)
+
+    def answered_after(self, at: float) -> float | None:
+        """When the answer to something that ended at `at` began to come in. Sound that was still coming in then is no
+        answer; where it does not stop soon, nobody answered: both talk."""
+        if self.voiced_at(at):
+            stopped = self.silent_after(at, 2 * RECENT_S)
+            if stopped is None or stopped - at > BOTH_TALK_S:
+                return None
+            at = stopped
+        return self.first_voiced_after(at)
 
     def silent_after(self, at: float, silence: float = 0.3) -> float | None:
         """When the sound that was heard at `at` stopped for at least `silence` seconds: its first silent packet."""

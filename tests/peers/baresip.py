@@ -1,0 +1,104 @@
+"""baresip as a test peer: a phone of its own kind that registers, answers, plays a tone or WAV, and records."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from tests.peers.programs import Program, Programs, eventually, free_port, need
+
+MODULES = (
+    "/usr/lib/baresip/modules",
+    "/usr/lib/x86_64-linux-gnu/baresip/modules",
+    "/usr/lib/aarch64-linux-gnu/baresip/modules",
+)
+CONFIG = """\
+module_path {modules}
+module g711.so
+module aufile.so
+module ausine.so
+module aubridge.so
+module sndfile.so
+module uuid.so
+module_app account.so
+module_app menu.so
+module_app ctrl_tcp.so
+sip_listen {ip}:{sip}
+net_interface {ip}
+ctrl_tcp_listen {ip}:{control}
+call_max_calls 4
+call_local_timeout 60
+audio_player aubridge,heard
+audio_source {source}
+audio_alert aubridge,ring
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+audio_level no
+rtp_tos 184
+rtp_ports {rtp}-{rtp_end}
+snd_path {folder}
+"""
+
+
+class Baresip(Program):
+    """`port` is its SIP port."""
+
+    port: int
+    control: int
+
+    def command(self, command: str, parameters: str = "") -> dict[str, Any]:
+        """One command of its menu (dial, hangup, accept, hold, resume, quit), by ctrl_tcp's netstrings."""
+        request = json.dumps({"command": command, "params": parameters, "token": "t"}).encode()
+        with socket.create_connection(("127.0.0.1", self.control), 5) as connection:
+            connection.sendall(str(len(request)).encode() + b":" + request + b",")
+            connection.settimeout(5)
+            data = b""
+            while True:
+                while b":" in data and len(data) > int(data.partition(b":")[0]) + data.index(b":") + 1:
+                    size, _, rest = data.partition(b":")
+                    message: dict[str, Any] = json.loads(rest[: int(size)])
+                    data = rest[int(size) + 1 :]
+                    if message.get("response"):
+                        return message
+                data += connection.recv(65536)
+
+    def recordings(self, side: str = "dec") -> list[Path]:
+        """What it heard (`dec`) or said (`enc`), one WAV a call, complete once the call is over."""
+        return sorted(self.folder.glob(f"*-{side}.wav"))
+
+
+def start(
+    programs: Programs,
+    server: str,
+    user: str,
+    password: str = "",
+    *,
+    source: str = "ausine,440",
+    answer: str = "auto",
+    name: str = "",
+) -> Baresip:
+    """A phone registered at `server` (HOST:PORT; empty: no account is registered). `source`: `ausine,HERTZ` or
+    `aufile,FILE.wav` (8 kHz); `answer`: auto or manual."""
+    program = need("baresip")
+    folder = programs.folder / (name or user)
+    folder.mkdir(parents=True, exist_ok=True)
+    sip, control, rtp = free_port(2), free_port(2), free_port(20)
+    modules = next(path for path in MODULES if Path(path).is_dir())
+    values = {"modules": modules, "ip": "127.0.0.1", "sip": sip, "control": control, "source": source}
+    config = CONFIG.format(**values, rtp=rtp, rtp_end=rtp + 18, folder=folder)
+    (folder / "config").write_text(config)
+    register = f"<sip:{user}@{server or f'127.0.0.1:{sip}'}>;auth_pass={password};answermode={answer}"
+    (folder / "accounts").write_text(f"{register};regint={60 if server else 0};audio_codecs=PCMU,PCMA\n")
+    (folder / "contacts").write_text("")
+    phone = Baresip(name or user, [program, "-f", str(folder)], folder)
+    phone.port, phone.control = sip, control
+    programs.add(phone)
+    if server:
+        phone.says("200 OK", 15)
+    else:
+        eventually(lambda: "ready" in phone.text, what="baresip being ready")
+    return phone
