@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from gateway.lab.sounds import tone
+from gateway.lab.wire import Sound, write_wav
 from tests.peers.programs import Program, Programs, eventually, free_port, need
 
 MODULES = (
@@ -18,7 +20,6 @@ CONFIG = """\
 module_path {modules}
 module g711.so
 module aufile.so
-module ausine.so
 module aubridge.so
 module sndfile.so
 module uuid.so
@@ -77,18 +78,19 @@ def start(
     user: str,
     password: str = "",
     *,
-    source: str = "ausine,440",
+    voice: Sound | None = None,
     answer: str = "auto",
     name: str = "",
 ) -> Baresip:
-    """A phone registered at `server` (HOST:PORT; empty: no account is registered). `source`: `ausine,HERTZ` or
-    `aufile,FILE.wav` (8 kHz); `answer`: auto or manual."""
+    """A phone registered at `server` (HOST:PORT; empty: no account is registered). `voice`: what it says in each
+    call (a minute of 440 Hz where none is given); `answer`: auto or manual."""
     program = need("baresip")
     folder = programs.folder / (name or user)
     folder.mkdir(parents=True, exist_ok=True)
     sip, control, rtp = free_port(2), free_port(2), free_port(20)
     modules = next(path for path in MODULES if Path(path).is_dir())
-    values = {"modules": modules, "ip": "127.0.0.1", "sip": sip, "control": control, "source": source}
+    values = {"modules": modules, "ip": "127.0.0.1", "sip": sip, "control": control, "source": "aufile,voice.wav"}
+    write_wav(folder / "voice.wav", tone(440, 60.0) if voice is None else voice)
     config = CONFIG.format(**values, rtp=rtp, rtp_end=rtp + 18, folder=folder)
     (folder / "config").write_text(config)
     register = f"<sip:{user}@{server or f'127.0.0.1:{sip}'}>;auth_pass={password};answermode={answer}"
