@@ -221,6 +221,28 @@ def test_the_one_who_failed_is_tried_again_only_after_the_others() -> None:
     assert all(set(rung[n : n + 3]) == {"anna", "bo", "chen"} for n in range(0, 9, 3))
 
 
+def test_of_two_who_become_free_at_once_the_one_not_yet_tried_is_rung() -> None:
+    room = Room(agent("zoe", cards=2), agent("anna", cards=2))
+    room.queue("c0")
+    room.do(OfferAnswered("c0", "zoe"))
+    assert offers(room.queue("c1")) == [("c1", "anna")]
+    room.do(OfferFailed("c1", "anna", "busy"), 100)
+    room.do(CallFinished("c0", "zoe"), 125)
+    (offer,) = (d for d in room.do(Tick(), 140) if isinstance(d, AgentOffer))  # the timer was late: both are free
+    assert (offer.call, offer.agent) == ("c1", "zoe")
+    assert rejected(offer)["anna"] == "was already rung for this call"
+
+
+def test_other_events_do_not_shorten_the_ring_time() -> None:
+    room = Room(agent("anna", cards=2), agent("bo"))
+    room.queue("c1")
+    until = room.state.deadline
+    assert until is not None
+    assert room.do(AgentDown("bo"), until - 0.01) == []
+    assert room.do(AgentUp(agent("bo")), until - 0.001) == []
+    assert [type(d) for d in room.do(Tick(), until)] == [WithdrawOffer]
+
+
 def test_the_only_agent_is_tried_again_when_the_time_aside_is_over() -> None:
     room = Room(agent("anna", cards=2))
     room.queue("c1")

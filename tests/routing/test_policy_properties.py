@@ -9,7 +9,7 @@ import copy
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.routing.model import (
     Agent,
@@ -45,6 +45,8 @@ AGENTS = (
     Agent("dee", "Dee", "d", {"zh-CN": 3, "cards": 1}, ("general", "fraud")),
 )
 CALLS = tuple(f"c{n}" for n in range(8))
+
+AGENTS_BY_NAME = {a.id: a for a in AGENTS}
 
 names = st.sampled_from([a.id for a in AGENTS])
 calls = st.sampled_from(CALLS)
@@ -140,6 +142,7 @@ class Floor(RuleBasedStateMachine):
             case WithdrawOffer(call=call, agent=agent, why=why):
                 assert why
                 if self.rings.get(agent) == call:
+                    assert "did not answer" not in why or self.now >= self.until[agent], "rung too short"
                     self.stop(agent)
                 else:
                     assert "after the offer was taken back" in why
@@ -175,11 +178,17 @@ class Floor(RuleBasedStateMachine):
 
     # --- what may happen ------------------------------------------------------------------------------------------
 
-    @rule(event=queued)
-    def call_comes(self, event: CallQueued) -> None:
-        if event.call not in self.waiting:
-            self.order = [c for c in self.order if c != event.call]
-        self.run(event)
+    @initialize(agents=st.sets(names))
+    def the_day_begins(self, agents: set[str]) -> None:
+        for agent in sorted(agents):
+            self.run(AgentUp(AGENTS_BY_NAME[agent]))
+
+    @rule(events=st.lists(queued, min_size=1, max_size=6))
+    def calls_come(self, events: list[CallQueued]) -> None:
+        for event in events:
+            if event.call not in self.waiting:
+                self.order = [c for c in self.order if c != event.call]
+            self.run(event)
 
     @rule(call=calls)
     def call_leaves(self, call: str) -> None:
