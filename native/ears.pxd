@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int16_t, int64_t
 
+from native.echo cimport Echo
 from native.vad cimport STEP, Vad
 
 cdef enum:
@@ -11,6 +12,11 @@ cdef enum:
 
 cdef struct Ears:
     Vad vad
+    Echo echo
+    bint anchored
+    int64_t offset          # from RTP timestamps to the played timeline
+    int64_t next_stamp
+    int64_t denied          # starts that were the prompt's echo
     int16_t part[STEP]      # samples that do not fill a step yet
     int filled
     bint speaking

@@ -1,60 +1,93 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Turns steps that are voice into speech that starts and ends."""
+"""Turns steps that are voice into speech that starts and ends; the prompt's own echo is not speech."""
 
 from libc.string cimport memset
 
-from native.vad cimport vad_reset, vad_step
+from native.echo cimport echo_cancel, echo_explains, echo_played, echo_possible, echo_reset
+from native.vad cimport VIEW, vad_hear, vad_judge, vad_reset
 
 cdef enum:
     VOICE = 3               # what a voiced step adds
     PAUSE = 2               # what any other takes away
     ENOUGH = 15             # five voiced steps without a gap
     CALM = 20               # steps without voice that end speech: 200 ms
+    ASTRAY = 3200           # samples the two timelines may part before they are tied anew
+
+cdef int64_t STARVED_NS = 250_000_000
 
 
 cdef void ears_open(Ears *e, void *webrtc) noexcept nogil:
     memset(e, 0, sizeof(Ears))
     vad_reset(&e.vad, webrtc)
+    echo_reset(&e.echo)
 
 
 cdef void ears_played(Ears *e, const int16_t *pcm, int n) noexcept nogil:
-    pass
+    """What was just sent to the caller, after coding."""
+    echo_played(&e.echo, pcm, n)
 
 
-cdef int step(Ears *e, const int16_t *pcm, int64_t arrival) noexcept nogil:
-    cdef bint voice = vad_step(&e.vad, pcm)
-    if voice:
-        e.voiced_total += 1
-        e.voiced_steps += 1
-        e.since_voiced = 0
-        if e.score == 0 and not e.speaking:
-            e.first_at = arrival
-            e.voiced_steps = 1
-        e.score += VOICE
-    else:
-        e.since_voiced += 1
-        e.score = e.score - PAUSE if e.score > PAUSE else 0
-    if e.speaking:
-        if e.since_voiced >= CALM:
-            e.speaking = False
-            e.score = 0
-            return HEARD_END
-    elif e.score >= ENOUGH:
-        e.speaking = True
-        return HEARD_START
+cdef int silence(Ears *e) noexcept nogil:
+    """A step without voice."""
+    e.since_voiced += 1
+    e.score = e.score - PAUSE if e.score > PAUSE else 0
+    if e.speaking and e.since_voiced >= CALM:
+        ears_rest(e)
+        return HEARD_END
     return HEARD_NOTHING
+
+
+cdef int step(Ears *e, const int16_t *pcm, int64_t at, int64_t arrival) noexcept nogil:
+    """One step heard at `at` on the played timeline."""
+    cdef bint loud = vad_hear(&e.vad, pcm)
+    cdef bint echo = echo_possible(&e.echo, at)
+    if echo:
+        echo_cancel(&e.echo, at, e.vad.view + VIEW - STEP, loud, e.vad.floor)
+    if not vad_judge(&e.vad, loud):
+        return silence(e)
+    e.voiced_total += 1
+    e.voiced_steps += 1
+    e.since_voiced = 0
+    if e.speaking:
+        return HEARD_NOTHING
+    if e.score == 0:
+        e.first_at = arrival
+        e.voiced_steps = 1
+    e.score += VOICE
+    if e.score < ENOUGH:
+        return HEARD_NOTHING
+    if echo and echo_explains(&e.echo, at + STEP):
+        e.denied += 1
+        e.score = ENOUGH - VOICE
+        return HEARD_NOTHING
+    e.speaking = True
+    return HEARD_START
+
+
+cdef void tie(Ears *e, int64_t stamp) noexcept nogil:
+    """Ties RTP timestamps to the played timeline: what arrives now is heard now, in whole steps."""
+    cdef int64_t apart = stamp + e.offset - e.echo.end
+    if e.anchored and -ASTRAY < apart < ASTRAY:
+        return
+    e.anchored = True
+    e.offset = e.echo.end // STEP * STEP - stamp
+    e.echo.locked = False
 
 
 cdef int ears_hear(Ears *e, int64_t stamp, const int16_t *pcm, int n, int64_t arrival) noexcept nogil:
     """Samples as they arrive in sequence (`stamp`: extended RTP timestamp of the first). Gives a HEARD_ value."""
     cdef int k, heard, result = HEARD_NOTHING
     e.fed_at = arrival
+    if stamp != e.next_stamp:
+        e.filled = 0
+        tie(e, stamp)
+    e.next_stamp = stamp + n
     for k in range(n):
         e.part[e.filled] = pcm[k]
         e.filled += 1
         if e.filled == STEP:
             e.filled = 0
-            heard = step(e, e.part, arrival)
+            heard = step(e, e.part, stamp + k + 1 - STEP + e.offset, arrival)
             if heard != HEARD_NOTHING:
                 result = heard
     return result
@@ -62,9 +95,8 @@ cdef int ears_hear(Ears *e, int64_t stamp, const int16_t *pcm, int n, int64_t ar
 
 cdef int ears_idle(Ears *e, int64_t now) noexcept nogil:
     """Ends speech when its packets stopped coming."""
-    if e.speaking and now - e.fed_at > 250_000_000:
-        e.speaking = False
-        e.score = 0
+    if e.speaking and now - e.fed_at > STARVED_NS:
+        ears_rest(e)
         return HEARD_END
     return HEARD_NOTHING
 

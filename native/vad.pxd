@@ -19,7 +19,6 @@ cdef struct Vad:
     float least             # smallest smoothed level of this window
     float smooth
     int window              # steps since the window began
-    int steps
     float level             # of the newest step, mean square after the high-pass filter
     float period            # 0..1, how periodic the last 40 ms are (0 where nobody asked)
     float view[VIEW]        # high-passed samples, newest last
@@ -27,5 +26,6 @@ cdef struct Vad:
 cdef void *vad_open(int mode) noexcept nogil
 cdef void vad_close(void *webrtc) noexcept nogil
 cdef void vad_reset(Vad *v, void *webrtc) noexcept nogil
-cdef bint vad_step(Vad *v, const int16_t *pcm) noexcept nogil
+cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil
+cdef bint vad_judge(Vad *v, bint loud) noexcept nogil
 cdef float periodicity(const float *x, int n) noexcept nogil

@@ -11,6 +11,8 @@ from libc.stdint cimport uintptr_t
 
 from native import foreign
 
+from native.echo cimport high_pass
+
 cdef enum:
     ORDER = 8               # of the linear prediction
     LONGEST = 140           # samples: 57 Hz
@@ -52,22 +54,16 @@ cdef void vad_reset(Vad *v, void *webrtc) noexcept nogil:
     v.smooth = QUIET
 
 
-cdef void high_pass(Vad *v, const int16_t *pcm, float *out) noexcept nogil:
-    """Second-order Butterworth at 200 Hz: keeps hum and rumble out of the level."""
-    cdef float x1 = v.high[0], x2 = v.high[1], y1 = v.high[2], y2 = v.high[3], x, y
+cdef inline float clip(float x) noexcept nogil:
+    return 32767 if x > 32767 else -32768 if x < -32768 else x
+
+
+cdef float mean_square(const float *x) noexcept nogil:
+    cdef float total = 0
     cdef int k
     for k in range(STEP):
-        x = pcm[k]
-        y = <float>0.8948577 * (x - 2 * x1 + x2) + <float>1.7786318 * y1 - <float>0.8007991 * y2
-        x2 = x1
-        x1 = x
-        y2 = y1
-        y1 = y
-        out[k] = y
-    v.high[0] = x1
-    v.high[1] = x2
-    v.high[2] = y1
-    v.high[3] = y2
+        total += x[k] * x[k]
+    return total / STEP
 
 
 cdef void track_floor(Vad *v) noexcept nogil:
@@ -115,7 +111,7 @@ cdef float periodicity(const float *x, int n) noexcept nogil:
     cdef float a[ORDER + 1]
     cdef float e[VIEW]
     cdef float total, head, tail, best = 0
-    cdef int i, j, lag, span
+    cdef int i, j, lag
     predict(x, n, a)
     for i in range(ORDER):
         e[i] = 0
@@ -127,38 +123,46 @@ cdef float periodicity(const float *x, int n) noexcept nogil:
     # A little smoothing keeps the pitch pulses and loses the noise between 2 and 4 kHz.
     for i in range(n - 1, 1, -1):
         e[i] = e[i] + 2 * e[i - 1] + e[i - 2]
-    for lag in range(SHORTEST, LONGEST + 1):
-        span = n - lag
-        total = 0
-        head = 1
-        tail = 1
-        for i in range(span):
-            total += e[i] * e[i + lag]
-            head += e[i] * e[i]
-            tail += e[i + lag] * e[i + lag]
-        if total > 0:
-            total = total / sqrtf(head * tail)
-            if total > best:
-                best = total
+    head = tail = 1
+    for i in range(n):
+        head += e[i] * e[i]
+    tail = head
+    for lag in range(LONGEST + 1):
+        if lag >= SHORTEST:
+            total = 0
+            for i in range(n - lag):
+                total += e[i] * e[i + lag]
+            if total > 0:
+                total /= sqrtf(head * tail)
+                if total > best:
+                    best = total
+        head -= e[n - 1 - lag] * e[n - 1 - lag]
+        tail -= e[lag] * e[lag]
     return best
 
 
-cdef bint vad_step(Vad *v, const int16_t *pcm) noexcept nogil:
-    """One step of 80 samples. True when it is voice."""
-    cdef float total = 0
-    cdef int k
+cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil:
+    """Takes 80 samples in. False when they are too quiet to matter: then `vad_judge` need not be asked."""
     memmove(v.view, v.view + STEP, (VIEW - STEP) * sizeof(float))
-    high_pass(v, pcm, v.view + VIEW - STEP)
-    for k in range(VIEW - STEP, VIEW):
-        total += v.view[k] * v.view[k]
-    v.level = total / STEP
+    high_pass(v.high, pcm, v.view + VIEW - STEP, STEP)
+    v.level = mean_square(v.view + VIEW - STEP)
     v.period = 0
-    v.steps += 1
+    return v.level >= QUIET and v.level >= GATE * v.floor
+
+
+cdef bint vad_judge(Vad *v, bint loud) noexcept nogil:
+    """Whether the newest step (which may have been cleaned in place) is voice."""
+    cdef int16_t pcm[STEP]
+    cdef int k
+    v.level = mean_square(v.view + VIEW - STEP)
     track_floor(v)
-    if v.level < QUIET or v.level < GATE * v.floor:
+    if not loud or v.level < QUIET or v.level < GATE * v.floor:
         return False
-    if v.webrtc != NULL and process(v.webrtc, 8000, pcm, STEP) != 1:
-        return False
+    if v.webrtc != NULL:
+        for k in range(STEP):
+            pcm[k] = <int16_t>clip(v.view[VIEW - STEP + k])
+        if process(v.webrtc, 8000, pcm, STEP) != 1:
+            return False
     v.period = periodicity(v.view, VIEW)
     return v.period > PERIODIC
 

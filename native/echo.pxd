@@ -1,0 +1,44 @@
+"""Echo guard: is what the leg hears only what was played to it?"""
+
+from libc.stdint cimport int16_t, int64_t
+
+cdef enum:
+    BLOCK = 80              # samples a step
+    RECENT = 480            # samples of heard audio looked at together: 60 ms
+    REACH = 3600            # longest echo looked for: 450 ms
+    KEEP = 4608             # played samples that must stay at hand
+    ROOM = 12288
+    TAPS = 96
+    AHEAD = 24              # taps before the delay that was found
+
+cdef struct Echo:
+    int64_t end             # samples played so far
+    int64_t loud_until      # an echo may be heard up to here
+    bint stale              # the buffers hold nothing of use
+    int filled              # samples in the buffers
+    float high[4]
+    float power_played[64]  # mean squares of the newest played steps, a ring
+    float before
+    float ref[ROOM]         # played, high-passed
+    float white[ROOM]       # the same with pre-emphasis
+    float heard[RECENT]     # newest last, high-passed
+    float left[RECENT]      # what the canceller left of it
+    float power_heard[6]    # mean squares of the steps in `heard` and `left`
+    float power_left[6]
+    bint locked
+    int64_t lag
+    float taps[TAPS]
+    float quality           # share of the echo's power the canceller leaves (1 is nothing cancelled)
+    int steps               # adapted since the lock
+    int hold                # steps without adaptation still to come
+    float share             # what the newest search found
+    int64_t searches
+    int64_t locks
+
+cdef void echo_reset(Echo *e) noexcept nogil
+cdef void echo_played(Echo *e, const int16_t *pcm, int n) noexcept nogil
+cdef bint echo_possible(Echo *e, int64_t at) noexcept nogil
+cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor) noexcept nogil
+cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil
+cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain) noexcept nogil
+cdef void high_pass(float *state, const int16_t *pcm, float *out, int n) noexcept nogil

@@ -1,0 +1,259 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Echo guard for barge-in.
+
+What was played is kept for half a second. When the caller seems to speak, the last 60 ms heard are correlated with
+what was played at every delay up to 450 ms: audio that is explained by one delay is the prompt's own echo and
+interrupts nothing. The delay found so starts a short NLMS filter (Haykin, Adaptive Filter Theory, chapter 6, on
+pre-emphasized signals) around it; from then on speech is looked for in what the filter leaves, so that a caller softer
+than the echo is still heard. Silent legs and legs without a prompt cost nothing of this.
+"""
+
+from libc.math cimport fabsf
+from libc.string cimport memcpy, memmove, memset
+
+cdef float EMPHASIS = 0.9
+cdef float SAME = 0.30              # share of the power one delay must explain for an echo, before the filter has converged
+cdef float SAME_LOUD = 0.50         # ... where it is louder than echoes are
+cdef float CEILING = 0.5            # -3 dB: the loudest echo that is likely, by the loudest step that can return now
+cdef float SAME_LOCKED = 0.85       # ... when the filter has, and leaves too much: the echo moved
+cdef float CONVERGED = 0.10
+cdef float LEFT_OVER = 0.15         # share of the heard power that must be left for a caller
+cdef float STEP_SIZE = 0.5
+cdef float NOISE = 20
+cdef int LOUD = 64                  # peak of a played frame that can cause an echo
+
+
+cdef void echo_reset(Echo *e) noexcept nogil:
+    cdef int64_t end = e.end
+    memset(e, 0, sizeof(Echo))
+    e.end = end
+    e.stale = True
+    e.loud_until = -1
+    e.quality = 1
+
+
+cdef void high_pass(float *state, const int16_t *pcm, float *out, int n) noexcept nogil:
+    """Second-order Butterworth at 200 Hz: keeps hum and rumble out of levels and correlations."""
+    cdef float x1 = state[0], x2 = state[1], y1 = state[2], y2 = state[3], x, y
+    cdef int k
+    for k in range(n):
+        x = pcm[k]
+        y = <float>0.8948577 * (x - 2 * x1 + x2) + <float>1.7786318 * y1 - <float>0.8007991 * y2
+        x2 = x1
+        x1 = x
+        y2 = y1
+        y1 = y
+        out[k] = y
+    state[0] = x1
+    state[1] = x2
+    state[2] = y1
+    state[3] = y2
+
+
+cdef float dot(const float *a, const float *b, int n) noexcept nogil:
+    cdef float total = 0
+    cdef int k
+    for k in range(n):
+        total += a[k] * b[k]
+    return total
+
+
+cdef void echo_played(Echo *e, const int16_t *pcm, int n) noexcept nogil:
+    """What just went out (after coding), up to 480 samples."""
+    cdef int k, peak = 0, size
+    for k in range(n):
+        size = pcm[k] if pcm[k] >= 0 else -pcm[k]
+        if size > peak:
+            peak = size
+    if peak <= LOUD and e.end > e.loud_until:
+        e.end += n
+        e.stale = True
+        return
+    if e.stale:
+        e.stale = False
+        memset(e.ref, 0, KEEP * sizeof(float))
+        memset(e.white, 0, KEEP * sizeof(float))
+        memset(e.high, 0, sizeof(e.high))
+        memset(e.power_played, 0, sizeof(e.power_played))
+        e.before = 0
+        e.filled = KEEP
+    if e.filled + n > ROOM:
+        memmove(e.ref, e.ref + e.filled - KEEP, KEEP * sizeof(float))
+        memmove(e.white, e.white + e.filled - KEEP, KEEP * sizeof(float))
+        e.filled = KEEP
+    high_pass(e.high, pcm, e.ref + e.filled, n)
+    for k in range(n):
+        e.white[e.filled + k] = e.ref[e.filled + k] - EMPHASIS * e.before
+        e.before = e.ref[e.filled + k]
+    for k in range(n // BLOCK):
+        e.power_played[((e.end // BLOCK) + k) & 63] = dot(e.ref + e.filled + k * BLOCK, e.ref + e.filled + k * BLOCK, BLOCK) / BLOCK
+    e.filled += n
+    e.end += n
+    if peak > LOUD:
+        e.loud_until = e.end + REACH + RECENT
+
+
+cdef bint echo_possible(Echo *e, int64_t at) noexcept nogil:
+    """Whether audio heard at `at` (samples on the played timeline) can hold an echo."""
+    return not e.stale and at < e.loud_until
+
+
+cdef inline int place(Echo *e, int64_t at) noexcept nogil:
+    """Where sample `at` stands in the buffers; negative when it is not there."""
+    cdef int64_t k = at - e.end + e.filled
+    return <int>k if k >= 0 and k < e.filled else -1
+
+
+cdef void filter_step(Echo *e, int start, const float *heard, float *left) noexcept nogil:
+    """left = heard less the estimated echo; `start`: place of the played sample under the last tap of the first sample."""
+    cdef int k
+    for k in range(BLOCK):
+        left[k] = heard[k] - dot(e.taps, e.ref + start + k, TAPS)
+
+
+cdef void adapt_step(Echo *e, int start, const float *heard, float before, float size) noexcept nogil:
+    """One pass of normalized LMS over the step, in pre-emphasis; `before`: the heard sample before the step;
+    `size`: 0..1, less where the echo is hardly above the noise."""
+    cdef int i, k
+    cdef float error, power, gain
+    cdef const float *x
+    power = dot(e.white + start, e.white + start, TAPS)
+    for k in range(BLOCK):
+        x = e.white + start + k
+        error = heard[k] - EMPHASIS * before - dot(e.taps, x, TAPS)
+        before = heard[k]
+        if k:
+            power += x[TAPS - 1] * x[TAPS - 1] - (x - 1)[0] * (x - 1)[0]
+        gain = size * error / ((power if power > 0 else 0) + 20000)
+        for i in range(TAPS):
+            e.taps[i] += gain * x[i]
+
+
+cdef void shift(float *window, const float *step) noexcept nogil:
+    memmove(window, window + BLOCK, (RECENT - BLOCK) * sizeof(float))
+    memcpy(window + RECENT - BLOCK, step, BLOCK * sizeof(float))
+
+
+cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor) noexcept nogil:
+    """Takes the echo out of one heard step, in place, where its delay is known. Gives the mean square that is left."""
+    cdef float left[BLOCK]
+    cdef float before, after, expected, change
+    cdef int start, k
+    before = dot(step, step, BLOCK) / BLOCK
+    memcpy(left, step, sizeof(left))
+    after = before
+    shift(e.heard, step)
+    if e.locked and loud:
+        start = place(e, at - e.lag - (TAPS - 1 - AHEAD))
+        if start >= 1 and place(e, at - e.lag + AHEAD + BLOCK) >= 0:
+            filter_step(e, start, step, left)
+            after = dot(left, left, BLOCK) / BLOCK
+            expected = 0
+            for k in range(BLOCK):
+                change = step[k] - left[k]
+                expected += change * change
+            expected /= BLOCK
+            if e.steps > 20 and e.quality < CONVERGED and after > (<float>0.1 + 4 * e.quality) * expected:
+                e.hold = 6                          # somebody else speaks: nothing to learn from
+            if e.hold == 0:
+                for k in range(1 if e.quality < CONVERGED else 2):
+                    adapt_step(e, start, step, e.heard[RECENT - BLOCK - 1], STEP_SIZE * before / (before + NOISE * floor))
+                e.steps += 1
+                if expected > 1000:
+                    change = after / (before + 1)
+                    e.quality += (<float>0.05 if change > e.quality else <float>0.1) * (change - e.quality)
+            if after > before:
+                after = before
+                memcpy(left, step, sizeof(left))
+    if e.hold:
+        e.hold -= 1
+    shift(e.left, left)
+    memmove(e.power_heard, e.power_heard + 1, 5 * sizeof(float))
+    memmove(e.power_left, e.power_left + 1, 5 * sizeof(float))
+    e.power_heard[5] = before
+    e.power_left[5] = after
+    memcpy(step, left, sizeof(left))
+    return after
+
+
+cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain) noexcept nogil:
+    """The delay that explains most of the last 60 ms heard, and the share (0..1) of their power it explains.
+
+    `at`: position of the sample after the newest heard one. Pre-emphasized; every second sample of the heard audio.
+    """
+    cdef float window[240]          # RECENT / 2
+    cdef float phases[2][2312]      # (KEEP + 16) / 2
+    cdef float own = 1, power, total, share, best = 0
+    cdef int half = RECENT // 2, first, last, k, which, lags, i, n
+    cdef int64_t oldest = at - RECENT - REACH
+    cdef float *line
+    e.searches += 1
+    for k in range(half):
+        window[k] = e.heard[2 * k] - (EMPHASIS * e.heard[2 * k - 1] if k else 0)
+        own += window[k] * window[k]
+    first = <int>(oldest - e.end + e.filled)
+    last = first + REACH + RECENT
+    if first < 0:
+        first = first & 1
+    if last > e.filled:
+        last = e.filled
+    n = (last - first) // 2
+    if n <= half:
+        return 0
+    for k in range(n):
+        phases[0][k] = e.white[first + 2 * k]
+        phases[1][k] = e.white[first + 2 * k + 1]
+    lags = n - half
+    for which in range(2):
+        line = phases[which]
+        power = dot(line, line, half)
+        for i in range(lags):
+            total = dot(window, line + i, half)
+            if total > 0:
+                share = total * total / (own * (power + 1000))
+                if share > best:
+                    best = share
+                    lag[0] = at - RECENT - (e.end - e.filled + first + 2 * i + which)
+                    gain[0] = total / (power + 1000)
+            power += line[i + half] * line[i + half] - line[i] * line[i]
+    return best
+
+
+cdef void lock(Echo *e, int64_t lag, float gain, bint useful) noexcept nogil:
+    """The filter starts as one tap at the delay found; a useful one that stood there already is kept."""
+    if e.locked and useful and lag - e.lag < AHEAD and e.lag - lag < AHEAD:
+        return
+    e.locked = True
+    e.locks += 1
+    e.lag = lag
+    e.quality = 1
+    e.steps = 0
+    e.hold = 0
+    memset(e.taps, 0, sizeof(e.taps))
+    e.taps[TAPS - 1 - AHEAD] = gain
+
+
+cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
+    """Second opinion before a prompt is interrupted. True when what was heard last is an echo (and locks on it)."""
+    cdef int64_t lag = 0
+    cdef float gain = 0, share, heard = 1, left = 0
+    cdef bint converged = e.locked and e.steps > 20 and e.quality < CONVERGED
+    cdef float loudest = 0
+    cdef int k
+    for k in range(64):
+        if e.power_played[k] > loudest:
+            loudest = e.power_played[k]
+    for k in range(6):
+        heard += e.power_heard[k]
+        left += e.power_left[k]
+    if converged and left < (LEFT_OVER if LEFT_OVER > 4 * e.quality else 4 * e.quality) * heard:
+        return True
+    share = echo_search(e, at, &lag, &gain)
+    e.share = share
+    if share < (SAME_LOCKED if converged else SAME if heard < 6 * CEILING * loudest else SAME_LOUD):
+        return False
+    lock(e, lag, gain, left < <float>0.5 * heard)
+    if left > e.quality * heard:        # the filter was believed better than it is: it learns again
+        e.quality = left / heard
+    e.hold = 0
+    return True
