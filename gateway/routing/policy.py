@@ -210,16 +210,24 @@ class _Floor:
 
     def dispatch(self) -> None:
         """Give every waiting call, in order, an agent, or say that nobody can ever take it."""
+        reachable: dict[tuple[str, str, bool], bool] = {}
+        idle = sum(s.doing == "idle" for s in self.seats.values())
         for waiting in sorted(self.waiting.values(), key=lambda w: place(w, self.before.queues)):
-            waiting = self.waiting[waiting.call.call]
+            call, waiting = waiting.call, self.waiting[waiting.call.call]
             if waiting.agent is not None:
                 continue
-            queue = self.before.queues.get(waiting.call.queue) or Queue(waiting.call.queue)
-            known = queue.id in self.before.queues or waiting.call.emergency
-            if not known or not agents.able(waiting.call, queue, self.seats.values()):
-                self._nobody(waiting.call, queue, known)
+            queue = self.before.queues.get(call.queue) or Queue(call.queue)
+            known = queue.id in self.before.queues or call.emergency
+            kind = (call.queue, call.language, call.emergency)
+            if kind not in reachable:
+                reachable[kind] = known and bool(agents.able(call, queue, self.seats.values()))
+            if not reachable[kind]:
+                self._nobody(call, queue, known)
+            elif not idle and not call.emergency:
+                continue
             elif (choice := agents.choose(waiting, queue, self._view(), self.now)) is not None:
                 self._offer(waiting, queue, choice)
+                idle = sum(s.doing == "idle" for s in self.seats.values())
 
     def _nobody(self, call: CallQueued, queue: Queue, known: bool) -> None:
         candidates = agents.look(call, queue, self.seats.values(), self.now) if known else ()
