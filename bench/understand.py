@@ -24,14 +24,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gateway.core.errors import Findings  # noqa: E402
 from gateway.flow.bands import band  # noqa: E402
+from gateway.flow.check import load  # noqa: E402
 from gateway.flow.embedding import default_embedder  # noqa: E402
-from gateway.flow.fields import Report  # noqa: E402
 from gateway.flow.intents import FlowUnderstanding, lessons  # noqa: E402
 from gateway.flow.model import Flow  # noqa: E402
-from gateway.flow.nodes import read  # noqa: E402
-from gateway.flow.schema import read_flow  # noqa: E402
 
 SHARED = Path(os.environ.get("TRUNKLINE_SHARED") or ROOT.parent / "shared")
 
@@ -54,14 +51,6 @@ def shown(found: dict[str, Any]) -> str:
     if not found["n"]:
         return "-"
     return f"{found['rate']:.3f} ({found['k']}/{found['n']}, {found['low']:.2f}-{found['high']:.2f})"
-
-
-def load(name: str) -> Flow:
-    report = Report()
-    flow = read_flow(read(ROOT / "ivr_flows" / f"{name}.yaml"), report)
-    if report.items:
-        raise Findings("The flow can't be used.", report.items)
-    return flow
 
 
 def rows(path: Path, column: str) -> list[tuple[str, str]]:
@@ -128,7 +117,7 @@ def main() -> int:
     print("flow   language  " + "".join(f"{c:<30}" for c in columns) + "ms median/p95   fit s")
     result: dict[str, Any] = {}
     for name in args.flow or ["bank", "shop"]:
-        flow = load(name)
+        flow = load(ROOT / "ivr_flows" / f"{name}.yaml")
         said, unsaid = lessons(flow)
         for language in args.lang or flow.languages:
             path = args.tsv or (

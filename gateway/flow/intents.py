@@ -16,6 +16,7 @@ from gateway.flow.classifier import Calibration, Real, calibrate, solve
 from gateway.flow.embedding import Embedder, Vectors, default_embedder
 from gateway.flow.features import Grams, unit, views
 from gateway.flow.model import Flow
+from gateway.flow.respell import Respelling
 from gateway.flow.sounds import content, plain
 from gateway.flow.templates import expand
 
@@ -27,6 +28,10 @@ _MEANING = 2.0
 """How much the kernel of meanings weighs against that of n-grams, which is 1."""
 _SHARPNESS = 2.0
 _BACKGROUND_IMPORTANCE = 0.5
+_SURE = 0.8
+"""A sentence ranked with less than this is tried again with the characters it may have been misheard for."""
+_RESPELLED = 0.8
+"""What the probability of a sentence written again is multiplied with: at best it is worth a confirming question."""
 _TOO_NEAR = 0.9
 """A background sentence this like an example (1 is the same) is something this flow does serve: it is left out."""
 
@@ -67,6 +72,7 @@ class IntentModel:
         self.intents, self._space, self._calibration = intents, space, calibration
         self._weights, self._bias = weights, weights.sum(axis=0)
         self._gram_weights: list[Vectors] = []
+        self._respelling: Respelling | None = None
         self.held_out: tuple[tuple[str, str, Ranked], ...] = ()
         """(text, intent or "-", ranking made without that text) for every example, to choose thresholds on."""
 
@@ -109,6 +115,9 @@ class IntentModel:
 
         model = cls(intents, space, weights, calibrate(fit.held_out, labels[kept]))
         model._gram_weights = [(r.T @ weights / len(rows)).astype(np.float32) for r in rows]
+        if language.startswith("zh"):
+            served = [variants for label, variants in groups if label < len(intents)]
+            model._respelling = Respelling(served, background)
         names = (*intents, _OUTSIDE)
         model.held_out = tuple(
             (texts[i], names[labels[i]], model._ranked(row)) for i, row in zip(kept, fit.held_out, strict=True)
@@ -117,16 +126,29 @@ class IntentModel:
 
     def rank(self, text: str) -> Ranked:
         """Every intent with its probability, best first. What is missing to 1 is the chance that it is none of them."""
-        said = self._space.content_of([text])
-        if not self._space.plain(text):
+        said = self._space.plain(text)
+        if not said:
             return Ranked(tuple((name, 0.0) for name in self.intents))
-        scores = self._bias.copy()
+        ranked = self._ranked(self._scores(said))
+        if self._respelling is None or ranked.best[1] >= _SURE:
+            return ranked
+        meant = self._respelling(said)
+        if meant == said:
+            return ranked
+        guess = self._ranked(self._scores(meant))
+        if guess.best[1] * _RESPELLED <= ranked.best[1]:
+            return ranked
+        return Ranked(tuple((name, round(chance * _RESPELLED, 4)) for name, chance in guess.scores))
+
+    def _scores(self, said: str) -> Real:
+        scores: Real = self._bias.copy()
+        words = self._space.content_of([said])
         for view, weights in zip(self._space.grams, self._gram_weights, strict=True):
-            scores += (view.rows(said) @ weights)[0]
-        meaning = self._space.meaning_of([text])
+            scores += (view.rows(words) @ weights)[0]
+        meaning = self._space.meaning_of([said])
         if meaning is not None and self._space.meanings is not None:
             scores += (_gaussian(meaning @ self._space.meanings.T) @ self._weights)[0]
-        return self._ranked(scores)
+        return scores
 
     def _ranked(self, scores: Real) -> Ranked:
         chances = self._calibration(scores.copy())[:-1]

@@ -16,7 +16,7 @@ from typing import cast
 from gateway.core.errors import ModelMissing
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
-_NOT_WORD = re.compile(r"[^0-9a-z\u3400-\u9fff ]+")
+_NOT_WORD = re.compile(r"[^\w ]+|_")
 _DIGITS = re.compile(r"\d+")
 _SPACES = re.compile(r"\s+")
 
@@ -44,6 +44,7 @@ _ENGLISH_SOUNDS = tuple(
         (r"[bp]", "p"),
         (r"wh|w", "w"),
         (r"[mn]", "n"),
+        (r"(?<=[^aeiouy])e\b", ""),
         (r"[aeiouy]+", "a"),
         (r"h", ""),
     )
@@ -54,8 +55,8 @@ _REPEATED = re.compile(r"(.)\1+")
 def plain(text: str, language: str) -> str:
     """Text without case and punctuation, numbers as a single 0. Mandarin loses its spaces, English keeps one a word."""
     lowered = unicodedata.normalize("NFKC", text).lower().replace("'", "").replace("’", "")
-    spaced = _DIGITS.sub("0", _SPACES.sub(" ", _NOT_WORD.sub(" ", lowered)).strip())
-    return spaced.replace(" ", "") if language.startswith("zh") else spaced
+    spaced = _SPACES.sub(" ", _NOT_WORD.sub(" ", lowered)).strip()
+    return _DIGITS.sub("0", spaced.replace(" ", "") if language.startswith("zh") else spaced)
 
 
 def content(text: str, language: str) -> str:
@@ -78,6 +79,12 @@ def _syllable(pinyin: str) -> str:
     for spelled, merged in _PINYIN_MERGED:
         pinyin = pinyin.replace(spelled, merged)
     return "l" + pinyin[1:] if pinyin.startswith("n") and len(pinyin) > 1 else pinyin
+
+
+def syllables(text: str) -> list[str]:
+    """Merged pinyin, one a character, of a text of Chinese characters only; an empty list for any other text."""
+    keys = pinyin_keys(text)
+    return keys if len(keys) == len(text) and all(_HAN.match(c) for c in text) else []
 
 
 def pinyin_keys(text: str) -> list[str]:
