@@ -226,7 +226,7 @@ class Conversation:
 
     def _on_offer(self, transaction: Transaction, request: Request) -> None:
         """A re-INVITE (14.2) or UPDATE (RFC 3311 5.2)."""
-        if self._change_out or any(wait.offer for wait in self._unacked.values()):
+        if self._change_sent or any(wait.offer for wait in self._unacked.values()):
             self.stack.refuse(transaction, 491)
         elif self._change_in or (self.dialog.early and (request.body or request.method == "INVITE")):
             after = str(self.stack.rng.randint(0, 10))
@@ -281,6 +281,9 @@ class Conversation:
     def _send_change(self) -> None:
         if self._change_out is None or self.over:
             return
+        if self._change_in or self._unacked:  # theirs goes first
+            self.stack.after(self.stack.config.base.t1, self._send_change)
+            return
         body = self.describe(self._change_out)
         headers = [*self._signed("INVITE"), self.stack.contact, ("Allow", ALLOW), ("Content-Type", SDP_TYPE)]
         request = self._change_sent = self.dialog.request("INVITE", headers, body)
@@ -298,6 +301,7 @@ class Conversation:
         if status in (401, 407) and self.login.take(response):
             self._send_change()
         elif status == 491:
+            self._change_sent = None
             # RFC 3261 14.1: who made the call waits 2.1 to 4 s, the other up to 2 s, in steps of 10 ms
             low, high = (210, 400) if self.outgoing else (0, 200)
             self.stack.after(self.stack.rng.randint(low, high) / 100, self._send_change)
@@ -305,7 +309,7 @@ class Conversation:
             self._settle_change(response)
 
     def _settle_change(self, response: Response) -> None:
-        self._change_out = None
+        self._change_out = self._change_sent = None
         self.login.settled()
         if response.status in (408, 481):
             self.hangup("the peer no longer knows the call")

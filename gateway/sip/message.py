@@ -303,7 +303,7 @@ def parse(data: bytes) -> Request | Response:
         text = _FOLD.sub(" ", text)
     start, *lines = _BREAK.split(text)
     body = data[end.end() :] if end else b""
-    headers, problem = _headers(lines[: MAX_HEADERS + 1])
+    headers, problem = _headers(lines)
     if len(lines) > MAX_HEADERS:
         problem = "Too many header lines"
     if not end:

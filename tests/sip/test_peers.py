@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +23,7 @@ from gateway.sip.events import (
     ContactUp,
     OfferChanged,
 )
-from tests.sip.peers import Baresip, Running, Sipp, run
+from tests.sip.peers import Baresip, Running, Sipp, free_port, run
 
 pytestmark = pytest.mark.peers
 
@@ -104,4 +108,52 @@ async def test_baresip_registers_calls_is_called_holds_and_leaves(tmp_path: Path
         print(said)
     down = await node.wait(ContactDown)
     assert (down.reason, down.left) == ("unregistered", 0)
+    await node.udp.close()
+
+
+@pytest.fixture
+def pyvoip() -> str:
+    """The script that runs pyVoIP; the library itself is never imported here."""
+    if importlib.util.find_spec("pyVoIP") is None:
+        if os.environ.get("CI"):
+            pytest.fail("pyVoIP is not installed")
+        pytest.skip("pyVoIP is not installed")
+    return str(Path(__file__).parent / "pyvoip_phone.py")
+
+
+async def start_pyvoip(script: str, node: Running, *more: str) -> asyncio.subprocess.Process:
+    arguments = (script, str(node.udp.port), str(free_port()), "ann", "secret", *more)
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe)
+
+
+async def leave(phone: asyncio.subprocess.Process) -> str:
+    said, _ = await asyncio.wait_for(phone.communicate(b"\n"), 10)
+    return said.decode()
+
+
+async def test_pyvoip_registers_and_is_called(pyvoip: str) -> None:
+    node = await gateway()
+    phone = await start_pyvoip(pyvoip, node)
+    await node.wait(ContactUp)
+    call = node.udp.invite("ann", sdp.offer("127.0.0.1", free_port()))
+    assert (await node.wait(CallAnswered)).media.dtmf_payload == 101
+    node.udp.hangup(call)
+    await node.wait(CallEnded)
+    while (await asyncio.wait_for(phone.stdout.readline(), 10)) != b"ended\n":
+        pass
+    assert "stopped" in await leave(phone)
+    assert (await node.wait(ContactDown)).reason == "unregistered"
+    await node.udp.close()
+
+
+async def test_pyvoip_calls_with_credentials_and_hangs_up(pyvoip: str) -> None:
+    node = await gateway(trunks=())
+    phone = await start_pyvoip(pyvoip, node, "8000")
+    offered = await node.wait(CallOffered)
+    assert (offered.aor, offered.trunk) == ("sip:ann@127.0.0.1", None)
+    node.udp.ring(offered.call)
+    node.udp.answer(offered.call, sdp.answer(offered.offer, "127.0.0.1", free_port()))
+    assert (await node.wait(CallEnded)).by_peer
+    assert "hung up" in await leave(phone)
     await node.udp.close()
