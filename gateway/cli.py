@@ -55,7 +55,7 @@ def demo(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for recordings and records.")] = Path("demo-out"),
     only: Annotated[str, typer.Option(help="Only this language's call: en-US or zh-CN.")] = "",
 ) -> None:
-    """Two whole calls on this machine, English and Mandarin: gateway, agent's softphone and caller, checked by sound."""
+    """Two whole calls on this machine, English and Mandarin: gateway, agent's phone and caller, checked by sound."""
     from gateway.lab.demo import run_demo
 
     raise typer.Exit(run_demo(out_dir, out, only or None))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from gateway.calls import model as m
 from gateway.calls import reducer
@@ -79,9 +80,10 @@ class Exchange:
     _inbox: deque[tuple[CallDriver, m.CallEvent]] = field(default_factory=deque)
     _busy: bool = False
     _timer: asyncio.TimerHandle | None = None
-    _peers: dict[str, str] = field(default_factory=dict)
+    _peers: WeakKeyDictionary[Leg, str] = field(default_factory=WeakKeyDictionary)
+    """The IP address of the phone that signals for a leg."""
     _phones: dict[str, str] = field(default_factory=dict)
-    _held: set[Leg] = field(default_factory=set)
+    _held: WeakSet[Leg] = field(default_factory=WeakSet)
     _silences: dict[tuple[str, bool], asyncio.TimerHandle] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -141,6 +143,7 @@ class Exchange:
             return
         try:
             leg = self.open_leg()
+            self._peers[leg] = event.source[0]
         except TrunklineError as error:
             log.error("no leg for a call", extra={"fields": {"error": str(error)}})
             self.endpoint.reject(event.call, 503, "Service Unavailable")
@@ -176,12 +179,19 @@ class Exchange:
             now,
             caller=event.caller,
             dialled=event.dialled,
-            flow=flow.id,
             language=call.language,
+            flow=flow.id,
+            flow_version=flow.version,
+            recording=self.recording_path(call),
         )
         self.metrics.call_started(len(self.calls))
-        self.write(call, "offered_in", {"caller": event.caller, "dialled": event.dialled, "from": event.trunk})
-        self.endpoint.answer(event.call, local)
+        self.write(
+            call, "arrived", {"caller": event.caller, "dialled": event.dialled, "from": event.trunk or event.aor}
+        )
+        try:
+            self.endpoint.answer(event.call, local)
+        except TrunklineError:  # cancelled a moment ago
+            driver.feed(m.CallerLeft("caller cancelled"))
 
     def attach(self, leg: Leg, media: sdp.Agreed) -> None:
         """Points a leg at what offer and answer settled."""
@@ -234,8 +244,8 @@ class Exchange:
             self.endpoint.reject_change(event.call)
             return
         try:
-            self.endpoint.accept_change(event.call, self._describe(leg, event.offer, self._peers[driver.call.id]))
-        except TrunklineError as error:
+            self.endpoint.accept_change(event.call, self._describe(leg, event.offer, self._peers[leg]))
+        except TrunklineError:
             self.endpoint.reject_change(event.call)
 
     def _change_answered(self, event: sip.ChangeAnswered) -> None:
@@ -276,7 +286,8 @@ class Exchange:
 
     def invite(self, driver: CallDriver, agent: routing.Agent, leg: Leg, about: Mapping[str, str]) -> str:
         """Calls the agent's phone; the call's story goes along as headers."""
-        offer = sdp.offer(self.address_towards(self._phones.get(agent.id, "127.0.0.1")), leg.port)
+        self._peers[leg] = self._phones.get(agent.id, "127.0.0.1")
+        offer = sdp.offer(self.address_towards(self._peers[leg]), leg.port)
         headers = {f"X-Trunkline-{name}": value for name, value in about.items()}
         call = self.endpoint.invite(
             agent.aor,
@@ -329,8 +340,6 @@ class Exchange:
         for agent in (True, False):
             self.silence_over(driver, agent=agent)
         driver.leg.close()
-        self._held.discard(driver.leg)
-        self._peers.pop(driver.call.id, None)
         self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))
         self.calls.pop(driver.call.id, None)
         self.forget(driver.sip_call)

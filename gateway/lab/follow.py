@@ -1,0 +1,96 @@
+"""Prints calls as they happen, from their records: what was heard, understood, said, decided, and how fast."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from gateway.core.errors import StoreError
+from gateway.store.record import CallRecord
+from gateway.store.store import SqliteReader, open_for_reading
+
+Data = Mapping[str, Any]
+
+
+def _heard(d: Data) -> str:
+    words = f"“{escape(str(d['text']))}”" if d.get("text") and not d.get("redacted") else "(sensitive, not kept)"
+    next_best = f"{d['runner_up']} {d['runner_up_score']:.2f}"
+    return f"[bold]heard[/]       {words}  [cyan]{d['intent']} {d['score']:.2f}[/] (next {next_best})"
+
+
+def _offered(d: Data) -> str:
+    others = "".join(f"\n{'':19}not {c['agent']}: {escape(c['rejected'])}" for c in d["candidates"] if c["rejected"])
+    return f"[bold]offered[/]     to [green]{d['agent']}[/]: {escape(str(d['why']))}{others}"
+
+
+LINES: dict[str, Callable[[Data], str]] = {
+    "answered": lambda d: f"[bold]answered[/]    in {d['language']}, recording",
+    "said": lambda d: f"said        [dim]{escape(str(d['text']))}[/]",
+    "interrupted": lambda d: f"[yellow]interrupted[/] by {d['by']}",
+    "heard": _heard,
+    "replied": lambda d: f"replied     {d['latency_ms']} ms after the caller's turn",
+    "key": lambda d: f"[bold]key[/]         {'(masked)' if d.get('sensitive') else d['digit']}",
+    "filled": lambda d: f"slot        {d.get('slot')} = {escape(str(d.get('value', '')))}",
+    "emergency": lambda d: f"[red]emergency[/]   {escape(str(d.get('phrase', '')))}",
+    "queued": lambda d: f"[bold]queued[/]      {d['queue']}: {escape(str(d['reason']))}",
+    "offered": _offered,
+    "not_answered": lambda d: f"no answer   {d['agent']}: {escape(str(d['reason']))}",
+    "nobody": lambda d: f"[red]nobody[/]      {escape(str(d['why']))}",
+    "bridged": lambda d: f"[bold green]bridged[/]     caller and {d['agent']} hear each other",
+    "ended": lambda d: f"[bold]hung up[/]     {escape(str(d['reason']))}",
+}
+
+
+class Follower:
+    """Prints every new line of every call in a gateway's data folder until `close`."""
+
+    def __init__(self, data: Path, console: Console) -> None:
+        self.data, self.console = data, console
+        self._seen = 0
+        self._over = threading.Event()
+        self._printing = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def newest(self) -> CallRecord | None:
+        """Prints what is left and gives the newest call."""
+        with self._printing:
+            return self._look()
+
+    def close(self) -> None:
+        """Prints what is left and ends."""
+        self._over.set()
+        self._thread.join()
+        self._look()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.1):
+            with self._printing:
+                self._look()
+
+    def _look(self) -> CallRecord | None:
+        try:
+            records: SqliteReader = open_for_reading(self.data)
+        except StoreError:
+            return None
+        try:
+            calls = records.recent(1)
+            if not calls:
+                return None
+            record = records.record(calls[0].id)
+        finally:
+            records.close()
+        for event in record.events:
+            if event.number > self._seen:
+                self._seen = event.number
+                line = LINES.get(event.kind)
+                if line:
+                    self.console.print(
+                        f"  {record.at(event):6.2f} s  {line(event.data)}", highlight=False, soft_wrap=True
+                    )
+        return record
