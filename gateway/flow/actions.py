@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?\Z")
 
 
 def look_up(action: Action, slots: Mapping[str, str]) -> ActionDone:
-    """The answer of an action that is a table; for any other action, or an unknown value, an ActionDone with `error`."""
+    """The answer of an action that is a table; for any other action, or an unknown value, one with `error`."""
     if action.table is None:
         return ActionDone(action.id, error="not a table")
     row = action.table.rows.get(slots.get(action.table.by or "", ""), action.table.other)

@@ -16,8 +16,10 @@ from gateway.flow.schema import read_flow
 from gateway.flow.templates import expand, names
 from gateway.flow.words import normal
 
+UNREACHABLE = "can't be reached"
 
-class Advice(FlowError):
+
+class Advice(FlowError):  # noqa: N818  advice is no error
     """Something worth knowing that does not keep a flow from running."""
 
 
@@ -39,7 +41,7 @@ def load(path: str | Path) -> Flow:
 
 
 def check(path: str | Path, agents: Iterable[Staff] | None = None) -> list[TrunklineError]:
-    """Everything there is to say about a flow file, by position: errors, and Advice. `agents`: to know which skills exist."""
+    """All there is to say about a flow file, by position: errors, and Advice. `agents`: to know which skills exist."""
     report = Report(FlowError)
     flow = _checked(path, report)
     if flow is not None and not report.items:
@@ -59,22 +61,30 @@ def _checked(path: str | Path, report: Report) -> Flow | None:
         return None
     flow = read_flow(root, report)
     if isinstance(root.value, dict):
-        shapes = {item.where for item in report.items}
-        after = Report(FlowError)
-        Links(flow, after).check()
-        Rules(flow, after).check()
-        report.items += [item for item in after.items if not _follows(item, shapes, report)]
+        links, rules = Report(FlowError), Report(FlowError)
+        Links(flow, links).check()
+        if not _unreadable(flow, report.items):
+            report.items += [item for item in links.items if item.where not in {e.where for e in report.items}]
+            Rules(flow, rules).check()
+            report.items += _news(flow, rules.items, report.items)
     return flow
 
 
-def _follows(item: TrunklineError, shapes: set[Mark | None], first: Report) -> bool:
-    """Whether a later error only follows from an earlier one: it stands at the same place, or a section was unreadable."""
-    sections = ("prompts", "menus", "intents", "queues", "flow")
-    broken = any(
-        e.what in {f"{s} must be a map" for s in sections} | {f"a flow file has no {s}" for s in sections}
-        for e in first.items
-    )
-    return broken or item.where in shapes
+def _unreadable(flow: Flow, errors: list[TrunklineError]) -> bool:
+    """Whether a section on which everything hangs was missing or no map, so that all other errors would follow from it."""
+    whole = {flow.places.value(name) for name in ("flow", "prompts", "intents", "menus", "queues")}
+    return any(item.where in whole or item.what.startswith("a flow file ") for item in errors)
+
+
+def _news(flow: Flow, found: list[TrunklineError], before: list[TrunklineError]) -> list[TrunklineError]:
+    """Broken rules that do not merely follow from an error in the same part, or from a key that leads nowhere."""
+    damaged = {str(flow.places.part(item.where)) for item in before}
+    lost_keys = any(part.startswith("menus.") for part in damaged)
+    return [
+        item
+        for item in found
+        if str(flow.places.part(item.where)) not in damaged and not (lost_keys and item.what.endswith(UNREACHABLE))
+    ]
 
 
 class Rules:
@@ -94,7 +104,7 @@ class Rules:
 
     def place(self, *path: str) -> Mark | None:
         """Where a part of the flow stands."""
-        return self.flow.marks.get(".".join(path), Mark(self.flow.file))
+        return self.flow.places.key(*path) or Mark(self.flow.file)
 
     def languages(self) -> None:
         for prompt, texts in self.flow.prompts.items():
@@ -116,7 +126,7 @@ class Rules:
         reached = choices(self.flow)
         for menu in self.flow.menus.values():
             if menu.id not in reached:
-                self.report.add(f"menu {menu.id} can't be reached", menu.mark, do="lead a key to it, or take it out")
+                self.report.add(f"menu {menu.id} {UNREACHABLE}", menu.mark, do="lead a key to it, or take it out")
             elif reached[menu.id] > MAX_CHOICES:
                 keys = next(k for k, t in routes(self.flow, self.flow.start) if t.kind == "menu" and t.name == menu.id)
                 what = f"menu {menu.id} asks for choice number {reached[menu.id]}"

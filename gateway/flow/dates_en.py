@@ -1,4 +1,7 @@
-"""English dates as callers say them, relative to a given day. Weeks start on Monday; a day that has passed means the next one."""
+"""English dates as callers say them, relative to a given day.
+
+Weeks start on Monday; a day that has passed means the next one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from calendar import monthrange
 from datetime import date, timedelta
 
 from gateway.flow.numbers_en import number
+
+MAX_AHEAD = 4000
+"""Units of time a caller can sensibly mean."""
 
 MONTHS = (
     "january",
@@ -28,13 +34,18 @@ _ORDINALS = {
     "tenth": 10, "eleventh": 11, "twelfth": 12, "thirteenth": 13, "fourteenth": 14, "fifteenth": 15, "sixteenth": 16,
     "seventeenth": 17, "eighteenth": 18, "nineteenth": 19, "twentieth": 20, "thirtieth": 30,
 }  # fmt: skip
-_MONTH = r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+_TEENS = "eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
+_UNITS = "one|two|three|four|five|six|seven|eight|nine"
+_MONTH = (
+    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
+    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
 _ORDINAL = (
     r"(?P<day>(?:twenty|thirty)[ -](?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|"
     + "|".join(sorted(_ORDINALS, key=len, reverse=True))
     + r"|[0-9]{1,2}(?:st|nd|rd|th)"
 )
-_CARDINAL = r"|(?:twenty|thirty)[ -](?:one|two|three|four|five|six|seven|eight|nine)|twenty|thirty|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|ten|one|two|three|four|five|six|seven|eight|nine|[0-9]{1,2}(?![0-9])"
+_CARDINAL = rf"|(?:twenty|thirty)[ -](?:{_UNITS})|twenty|thirty|{_TEENS}|ten|{_UNITS}|[0-9]{{1,2}}(?![0-9])"
 _YEAR = r"(?:\s+(?P<year>20[0-9]{2}|twenty twenty[ -](?:six|seven|eight|nine)))?"
 _MONTH_DAY = re.compile(rf"\b{_MONTH}\s+(?:the\s+)?{_ORDINAL}{_CARDINAL})\b{_YEAR}")
 _DAY_MONTH = re.compile(rf"\b(?:the\s+)?{_ORDINAL}{_CARDINAL})\s+(?:day\s+)?(?:of\s+)?{_MONTH}\b{_YEAR}")
@@ -43,10 +54,12 @@ _NEXT_MONTH_DAY = re.compile(rf"\b(?P<which>next|this)\s+month\s+(?:on\s+)?(?:th
 _DAY = re.compile(rf"\bthe\s+{_ORDINAL})(?!\s+(?:one|time|floor))\b")
 _ONLY = re.compile(rf"{_ORDINAL})\Z")
 _WEEKDAY = re.compile(
-    rf"\b(?:(?P<which>this|next|last|coming|the week after next)\s+)?(?:week(?:'s)?\s+)?(?P<weekday>{'|'.join(DAYS)})s?\b(?P<later>\s+(?:next week|after next|week))?"
+    rf"\b(?:(?P<which>this|next|last|coming)\s+)?(?P<weekday>{'|'.join(DAYS)})s?\b"
+    r"(?P<later>\s+(?:next week|after next|week))?"
 )
 _AHEAD = re.compile(
-    r"\b(?:in\s+)?(?P<count>(?:[a-z0-9]+\s+){1,3}?)(?P<unit>day|week|month|fortnight)s?(?:'s)?(?:\s+time)?(?P<from>\s+from\s+(?:now|today|tomorrow)|\s+later|\s+ago)?\b"
+    r"\b(?:in\s+)?(?P<count>(?:[a-z0-9]+\s+){1,3}?)(?P<unit>day|week|month|fortnight)s?(?:'s)?(?:\s+time)?"
+    r"(?P<from>\s+from\s+(?:now|today|tomorrow)|\s+later|\s+ago)?\b"
 )
 _ISO = re.compile(r"\b(20[0-9]{2})[ /-]([0-9]{1,2})[ /-]([0-9]{1,2})\b")
 _SLASHED = re.compile(r"\b([0-9]{1,2})[ /]([0-9]{1,2})(?:[ /](20[0-9]{2}))?\b")
@@ -93,8 +106,8 @@ def _iso(text: str, today: date) -> date | None:
 
 def _named_days(text: str, today: date) -> date | None:
     for phrase, days in (
-        ("the day after tomorrow", 2), ("day after tomorrow", 2), ("the day before yesterday", -2), ("tomorrow", 1), ("tonight", 0),
-        ("today", 0), ("this morning", 0), ("this afternoon", 0), ("this evening", 0), ("right now", 0), ("yesterday", -1),
+        ("day after tomorrow", 2), ("day before yesterday", -2), ("tomorrow", 1), ("tonight", 0), ("today", 0),
+        ("this morning", 0), ("this afternoon", 0), ("this evening", 0), ("right now", 0), ("yesterday", -1),
     ):  # fmt: skip
         match = re.search(rf"\b{phrase}\b", text)
         if match and not re.search(r"from \Z", text[: match.start()]):
@@ -169,7 +182,7 @@ def _ahead(text: str, today: date) -> date | None:
             value = number(words)
             if value is None or value[1] != len(words):
                 continue
-            count = int(value[0])
+            count = min(int(value[0]), MAX_AHEAD)
         count = -count if origin == "ago" else count
         base = today + timedelta(1 if origin.endswith("tomorrow") else 0)
         if match["unit"] == "month":

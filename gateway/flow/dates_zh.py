@@ -1,4 +1,7 @@
-"""Mandarin dates as callers say them, relative to a given day. Weeks start on Monday; a day that has passed means the next one."""
+"""Mandarin dates as callers say them, relative to a given day.
+
+Weeks start on Monday; a day that has passed means the next one.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ import re
 from calendar import monthrange
 from datetime import date, timedelta
 
-from gateway.flow.dates_en import make, months_on, upcoming
+from gateway.flow.dates_en import MAX_AHEAD, make, months_on, upcoming
 from gateway.flow.numbers_zh import number
 
 _N = r"[零〇一二两三四五六七八九十0-9]+"
 _NAMED = (
-    ("大后天", 3), ("大前天", -3), ("后天", 2), ("明天", 1), ("明儿", 1), ("明日", 1), ("今天", 0), ("今儿", 0), ("今日", 0), ("今晚", 0), ("今早", 0),
-    ("明早", 1), ("明晚", 1), ("前天", -2), ("昨天", -1), ("昨晚", -1),
+    ("大后天", 3), ("大前天", -3), ("后天", 2), ("前天", -2), ("昨天", -1), ("昨晚", -1),
+    *((word, 1) for word in ("明天", "明儿", "明日", "明早", "明晚")),
+    *((word, 0) for word in ("今天", "今儿", "今日", "今早", "今晚")),
 )  # fmt: skip
 _FULL = re.compile(
-    rf"(?P<year>20[0-9]{{2}}年?|[零〇一二三四五六七八九]{{2,4}}年|明年|今年|后年)?(?P<month>{_N})月(?:份)?(?P<day>{_N})(?:号|日)?"
+    r"(?P<year>20[0-9]{2}年?|[零〇一二三四五六七八九]{2,4}年|明年|今年|后年)?"
+    rf"(?P<month>{_N})月(?:份)?(?P<day>{_N})(?:号|日)?"
 )
 _ISO = re.compile(r"(20[0-9]{2})[ /\-.]([0-9]{1,2})[ /\-.]([0-9]{1,2})")
 _MONTH = re.compile(rf"(?P<which>下下个?|下个?|这个?|本)月(?:的)?(?P<day>{_N})(?:号|日)?")
@@ -102,7 +107,7 @@ def _ahead(text: str, today: date) -> date | None:
     if not match or match["count"] == "半":
         return None
     count = count_of(match["count"])
-    if count is None:
+    if count is None or count > MAX_AHEAD:
         return None
     if "way" in match.groupdict() and "前" in (match["way"] or ""):
         count = -count

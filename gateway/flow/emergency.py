@@ -11,8 +11,8 @@ from gateway.flow.templates import expand
 from gateway.flow.words import is_mandarin, normal
 
 _EN_GUARD = re.compile(
-    r"(?:\b(?:not|never|no|nobody|without|if|unless|in case|isn't|wasn't|hasn't|haven't|aren't|weren't|don't|doesn't|didn't|ain't)"
-    r"(?:\s+\w+){0,2}\s*)\Z"
+    r"\b(?:not|never|no|nobody|without|if|unless|in case|(?:is|was|has|have|are|were|do|does|did|ai)n't)"
+    r"(?:\s+\w+){0,2}\s*\Z"
 )
 _ZH_GUARD = re.compile(
     r"(?:没有|没|不是|并未|未|并没有|不会|别|不怕|如果|要是|万一|假如|怕|防止|避免)[\u3400-\u9fff]{0,2}\Z"
@@ -32,7 +32,7 @@ def _phrases(templates: tuple[str, ...]) -> tuple[tuple[str, re.Pattern[str]], .
 
 
 def phrase_in(text: str, templates: Iterable[str]) -> str | None:
-    """The first phrase the text holds that is not negated ("not stolen", 没有被盗) nor supposed ("if it was stolen")."""
+    """The first phrase in the text that is not negated ("not stolen", 没有被盗) nor supposed ("if it was stolen")."""
     text = normal(text)
     for words, pattern in _phrases(tuple(templates)):
         guard = _ZH_GUARD if is_mandarin(words) else _EN_GUARD

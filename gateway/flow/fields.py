@@ -50,10 +50,10 @@ class Report:
 
 
 class Fields:
-    """The keys of one map. Use as `with Fields(node, report, "queue x") as f:`; on leaving, keys nobody took are reported.
+    """The keys of one map. Use as `with Fields(node, report, "queue x") as f:`; leaving it reports keys nobody took.
 
-    A value of the wrong kind is reported and its default returned, so that reading goes on without cascading. When the node
-    is not a map at all that is the only error: every `take` gives its default silently.
+    A value of the wrong kind is reported and its default returned, so that reading goes on without cascading. When the
+    node is not a map at all that is the only error: everything taken from it is its default.
     """
 
     def __init__(self, node: Node, report: Report, what: str) -> None:

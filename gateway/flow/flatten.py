@@ -57,7 +57,7 @@ def routes(flow: Flow, menu: str) -> Iterator[tuple[str, Target]]:
 
 
 def choices(flow: Flow) -> dict[str, int]:
-    """For each menu that can be reached: how many choices a caller made when one of its keys is pressed (start is 1)."""
+    """For each menu that can be reached: how many choices a caller has made with one of its keys (start is 1)."""
     depth = {flow.start: 1} if flow.start in flow.menus else {}
     for typed, target in routes(flow, flow.start) if depth else ():
         if target.kind == "menu" and target.name in flow.menus:

@@ -22,7 +22,7 @@ def is_open(hours: Hours, utc: datetime) -> bool:
 
 
 def days_of(text: str) -> list[int] | None:
-    """Weekdays (Monday is 0) of `mon`, `mon-fri` or `sat-sun`; None when it can't be read. `fri-mon` runs over the weekend."""
+    """Weekdays (Monday is 0) of `mon`, `mon-fri` or `fri-mon` (over the weekend); None when it can't be read."""
     first, _, last = text.strip().lower().partition("-")
     if first not in DAYS or (last or first) not in DAYS:
         return None

@@ -6,10 +6,9 @@ order, and it never leaves a caller without a prompt that plays, a deadline, a q
 
 from __future__ import annotations
 
-import re
-
 from gateway.core.clock import Moment
 from gateway.core.ports import Ranked
+from gateway.flow.actions import spoken
 from gateway.flow.bands import Band, band
 from gateway.flow.emergency import emergency_in
 from gateway.flow.flatten import keys_of, sayable_only
@@ -33,8 +32,6 @@ from gateway.flow.turn import (
     Value,
 )
 from gateway.flow.words import wish
-
-_DIGIT = re.compile(r"[0-9零〇一二两三四五六七八九幺]")
 
 
 def start(flow: Flow) -> State:
@@ -242,7 +239,7 @@ def _heard_menu(m: Moves, event: Heard) -> None:
     secret = any(m.flow.slots[name].sensitive for name, _ in found)
     m.note(
         "matched",
-        text=_DIGIT.sub("*", event.text) if secret else _shown(m, event.text),
+        text=MASK if secret else _shown(m, event.text),
         intent=best,
         score=round(score, 3),
         band=in_band,
@@ -257,7 +254,7 @@ def _heard_menu(m: Moves, event: Heard) -> None:
 
 def _heard_more(m: Moves, event: Heard) -> None:
     answer = yes_no(event.text)
-    ranked, in_band = _band(m, event.ranked)
+    _, in_band = _band(m, event.ranked)
     if answer is not None and not (in_band == "accept" and len(event.text.split()) > 3):
         m.note("matched", text=event.text, answer="yes" if answer else "no")
         _answer(m, answer, "speech")
@@ -432,11 +429,5 @@ def _action_done(m: Moves, event: ActionDone) -> None:
         m.go(action.on_error, f"action {action.id} failed: {event.error}")
         return
     if action.say:
-        m.statements.append(m.say(action.say, **_spoken(m, event)))
+        m.state_that(action.say, spoken(action, event.result, m.state.language))
     m.go(action.then, f"action {action.id} is done")
-
-
-def _spoken(m: Moves, event: ActionDone) -> dict[str, Value]:
-    from gateway.flow.actions import spoken
-
-    return spoken(m.flow.actions[event.action], event.result, m.state.language)  # type: ignore[return-value]

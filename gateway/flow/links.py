@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from gateway.core.errors import Mark, nearest
 from gateway.flow.fields import Report
-from gateway.flow.model import Flow, Rung, Target
+from gateway.flow.model import Flow, Menu, Rung, Target
 from gateway.flow.schema import BARE_TARGETS, ROLES
 from gateway.flow.templates import TemplateError, names
 
@@ -38,21 +38,22 @@ class Links:
         """Report every name that leads nowhere."""
         flow = self.flow
         if flow.start and flow.start not in flow.menus:
-            self.report.unknown("menu", flow.start, flow.menus, Mark(flow.file))
+            self.report.unknown("menu", flow.start, flow.menus, flow.places.value("flow", "start"))
         self.targets()
         self.used_prompts()
         for intent in flow.intents.values():
             for slot in intent.slots:
-                self.known("slot", slot, flow.slots, intent.mark)
+                self.known("slot", slot, flow.slots, flow.places.value("intents", intent.id, "slots"))
         for menu in flow.menus.values():
             for name in menu.intents:
-                self.known("intent", name, flow.intents, menu.mark)
-            self.known("hours", menu.hours, flow.hours, menu.mark)
+                self.known("intent", name, flow.intents, flow.places.value("menus", menu.id, "intents"))
+            self.known("hours", menu.hours, flow.hours, flow.places.value("menus", menu.id, "hours"))
         for queue in flow.queues.values():
-            self.known("hours", queue.hours, flow.hours, queue.mark)
+            self.known("hours", queue.hours, flow.hours, flow.places.value("queues", queue.id, "hours"))
         for action in flow.actions.values():
             if action.table and action.table.by:
-                self.known("slot", action.table.by, flow.slots, action.mark)
+                where = flow.places.value("actions", action.id, "table", "by")
+                self.known("slot", action.table.by, flow.slots, where)
         self.case_names()
         self.prompt_names()
 
@@ -96,7 +97,7 @@ class Links:
 
     def targets(self) -> None:
         flow = self.flow
-        self.target(flow.defaults.human, flow.defaults.human.mark)
+        self.target(flow.defaults.human, flow.places.key("defaults") or Mark(flow.file))
         for target in flow.defaults.keys.values():
             self.target(target, None)
         for rung in (*flow.defaults.no_input, *flow.defaults.no_match):
@@ -114,20 +115,23 @@ class Links:
     def used_prompts(self) -> None:
         """Prompts named by menus, slots, actions, queues and escalations, and those the interpreter says by name."""
         flow = self.flow
-        for menu in flow.menus.values():
-            for name in (menu.say, menu.help, menu.say_again):
-                self.known("prompt", name, flow.prompts, menu.mark)
-        for slot in flow.slots.values():
-            for name in (slot.ask, slot.confirm):
-                self.known("prompt", name, flow.prompts, slot.mark)
-        for action in flow.actions.values():
-            self.known("prompt", action.say, flow.prompts, action.mark)
+        uses = [("menus", m.id, key, name) for m in flow.menus.values() for key, name in _prompts_of_menu(m)]
+        uses += [
+            ("slots", s.id, key, name)
+            for s in flow.slots.values()
+            for key, name in (("ask", s.ask), ("confirm", s.confirm))
+        ]
+        uses += [("actions", a.id, "say", a.say) for a in flow.actions.values()]
+        for section, owner, key, name in uses:
+            self.known("prompt", name, flow.prompts, flow.places.value(section, owner, key))
         for queue in flow.queues.values():
             for role in ROLES:
                 if role in queue.say:
-                    self.known("prompt", queue.say[role], flow.prompts, queue.mark)
+                    self.known(
+                        "prompt", queue.say[role], flow.prompts, flow.places.value("queues", queue.id, "say", role)
+                    )
                 elif role not in flow.prompts:
-                    self.missing(role, f"a queue says it ({role})")
+                    self.missing(role, "queues say it")
         for rung in (*flow.defaults.no_input, *flow.defaults.no_match):
             self.rung(rung)
         for name, when in SPOKEN.items():
@@ -139,7 +143,7 @@ class Links:
         """Report, once, a prompt the flow must have."""
         what = f"prompt {name} is missing"
         if all(item.what != what for item in self.report.items):
-            self.report.add(what, Mark(self.flow.file), expected=f"{name}: under prompts; {why}")
+            self.report.add(what, self.flow.places.key("prompts"), expected=f"{name}: under prompts; {why}")
 
     def rung(self, rung: Rung) -> None:
         if rung.say and rung.say != "keys":
@@ -157,7 +161,7 @@ class Links:
         known = {"intent", "position", "minutes", *flow.slots, *(n for a in flow.actions.values() for n in a.returns)}
         for prompt, texts in flow.prompts.items():
             for language, words in texts.items():
-                where = flow.marks.get(f"prompts.{prompt}.{language}")
+                where = flow.places.value("prompts", prompt, language)
                 try:
                     for name in names(words):
                         if name not in known:
@@ -166,3 +170,7 @@ class Links:
                             )
                 except TemplateError as problem:
                     self.report.add(f"prompt {prompt} in {language}: {problem}", where, read=words[:60])
+
+
+def _prompts_of_menu(menu: Menu) -> list[tuple[str, str | None]]:
+    return [("say", menu.say), ("help", menu.help), ("say_again", menu.say_again)]

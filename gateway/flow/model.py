@@ -14,6 +14,7 @@ SlotKind = Literal["digits", "amount", "date", "yesno"]
 TargetKind = Literal[
     "menu", "intent", "action", "queue", "say", "message", "back", "repeat", "language", "more", "hangup"
 ]
+ResultKind = Literal["digits", "number", "amount", "date", "ordinal", "text", "word"]
 QueueRole = Literal["hold", "position", "wait", "nobody", "closed", "message_taken"]
 
 Texts = Mapping[str, str]
@@ -50,7 +51,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Settings that hold in every menu. Times in seconds; thresholds are probabilities 0..1; `min_units` by language."""
+    """Settings that hold in every menu. Times in seconds; thresholds are probabilities; `min_units` by language."""
 
     barge_in: bool = True
     keys_stop: bool = True
@@ -70,7 +71,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A value asked of the caller. `length`: digits expected, 0 when unknown. `confirm`: the prompt that reads it back."""
+    """A value asked of the caller. `length`: digits expected, 0 when unknown. `confirm`: the prompt reading it back."""
 
     id: str
     kind: SlotKind
@@ -117,14 +118,14 @@ class Menu:
 class Result:
     """How a value an action returned is spoken. `words`: for kind word, the value's words by language."""
 
-    kind: Literal["digits", "number", "amount", "date", "ordinal", "text", "word"]
+    kind: ResultKind
     currency: str = ""
     words: Mapping[str, Texts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Answers kept in the flow: rows by the value of slot `by`; `other` for any value no row has, None when that fails."""
+    """Answers kept in the flow: rows by the value of slot `by`; `other` for values no row has, None when those fail."""
 
     by: str | None
     rows: Mapping[str, Mapping[str, str]]
@@ -133,7 +134,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """Answers fetched from a web service: slots are sent as JSON, a JSON object comes back. `url` may hold ${VARIABLE}."""
+    """Answers from a web service: slots are sent as JSON, a JSON object comes back. `url` may hold ${VARIABLE}."""
 
     method: Literal["GET", "POST"]
     url: str
@@ -192,6 +193,28 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts of a flow stand in its file, by dotted path such as prompts.welcome.en-US."""
+
+    keys: Mapping[str, Mark]
+    values: Mapping[str, Mark]
+
+    def key(self, *path: str) -> Mark | None:
+        """Where a key stands."""
+        return self.keys.get(".".join(path))
+
+    def value(self, *path: str) -> Mark | None:
+        """Where a value stands, or else the part it belongs to."""
+        return self.values.get(".".join(path)) or (self.value(*path[:-1]) if len(path) > 1 else None)
+
+    def part(self, mark: Mark | None) -> str | None:
+        """The part (section.name) a place lies in, None for one before them all."""
+        parts = [(place, path) for path, place in self.keys.items() if path.count(".") == 1]
+        before = [pair for pair in parts if mark is not None and pair[0] <= mark]
+        return max(before)[1] if before else None
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """One YAML file. `languages[0]` is spoken when nothing else was chosen; `numbers`: number dialled to language."""
 
@@ -210,8 +233,7 @@ class Flow:
     numbers: Mapping[str, str] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
     file: str = ""
-    marks: Mapping[str, Mark] = field(default_factory=dict, compare=False, repr=False)
-    """Places of parts by dotted path, such as prompts.welcome.en-US."""
+    places: Places = field(default_factory=lambda: Places({}, {}), compare=False, repr=False)
 
     def queue_of(self, target: Target) -> str | None:
         """The queue a target ends in when that can be told without asking the caller, else None."""

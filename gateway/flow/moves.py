@@ -1,12 +1,13 @@
 """The moves a flow can make: enter a menu, ask for a slot, read it back, run an action, hand over to a human.
 
-One `Moves` lives for one step of the interpreter. It gathers commands so that a question the caller has already answered
-with keys typed ahead is never spoken: a later question of the same step takes the place of an earlier one, while statements
-(a result, "we are closed") stay.
+One `Moves` lives for one step of the interpreter. It gathers commands so that a question the caller has already
+answered with keys typed ahead is never spoken: a later question of the same step takes the place of an earlier one,
+while statements (a result, "we are closed") stay.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -102,16 +103,16 @@ class Moves:
             values["intent"] = Text(intent.label.get(self.state.language, ""))
         return values
 
-    def say(self, name: str, language: str | None = None, **extra: Segment) -> Say:
+    def say(self, name: str, language: str | None = None, extra: Mapping[str, Segment] | None = None) -> Say:
         """A prompt made ready to be spoken; `extra` values go before slots."""
         tag = language or self.state.language
         defaults = self.flow.defaults
-        parts = prompt(self.flow, name, tag, {**self.values(), **extra})
+        parts = prompt(self.flow, name, tag, {**self.values(), **(extra or {})})
         return Say(name, parts, tag, defaults.barge_in, defaults.keys_stop, defaults.min_units.get(tag, 1))
 
-    def state_that(self, name: str, **extra: Segment) -> None:
+    def state_that(self, name: str, extra: Mapping[str, Segment] | None = None) -> None:
         """Say something that stays, whatever is asked after it."""
-        self.statements.append(self.say(name, **extra))
+        self.statements.append(self.say(name, extra=extra))
 
     def ask(self, *says: Say, expect: Expect = "menu", remember: bool = True) -> None:
         """Ask a question and listen. It takes the place of a question asked earlier in this step."""

@@ -1,8 +1,8 @@
 """YAML with a place on every key and value, read without surprises.
 
-`read(path)` gives a tree of Nodes; `Fields` takes the keys of a mapping one by one and reports, all at once and each with
-file:line:column, what is unknown, missing or of the wrong kind. Scalars follow the YAML 1.2 core schema (section 10.3), so
-`no` and `12:30` are words. The tree is built from parser events, so neither depth nor aliases can exhaust the machine.
+`read(path)` gives a tree of Nodes (gateway.flow.fields takes typed values out of it). Scalars follow the YAML 1.2 core
+schema (section 10.3), so `no` and `12:30` are words. The tree is built from parser events, so that neither depth nor
+aliases can exhaust the machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value of a YAML file. `value`: a scalar, a list of Nodes, or a dict of str to Node. `raw` is a scalar as typed."""
+    """One value of a YAML file. `value`: a scalar, a list of Nodes, or a dict of Nodes; `raw`: a scalar as typed."""
 
     value: Any
     mark: Mark

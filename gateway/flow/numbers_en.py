@@ -5,27 +5,19 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-UNITS = {
-    "zero": 0, "oh": 0, "o": 0, "nought": 0, "naught": 0, "nil": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5,
-    "six": 6, "seven": 7, "eight": 8, "nine": 9, "niner": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13,
-    "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
-}  # fmt: skip
-TENS = {
-    "twenty": 20,
-    "thirty": 30,
-    "forty": 40,
-    "fourty": 40,
-    "fifty": 50,
-    "sixty": 60,
-    "seventy": 70,
-    "eighty": 80,
-    "ninety": 90,
-}
+_TEENS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+)
+UNITS = {word: i for i, word in enumerate(f"{_TEENS} eighteen nineteen".split())}
+UNITS |= {"oh": 0, "o": 0, "nought": 0, "naught": 0, "nil": 0, "niner": 9}
+TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 SCALES = {"hundred": 100, "thousand": 1000, "grand": 1000, "k": 1000, "million": 1_000_000}
 TIMES = {"double": 2, "triple": 3, "treble": 3, "quadruple": 4}
-ALIKE = {"to": "two", "too": "two", "for": "four", "fore": "four", "won": "one", "ate": "eight", "tree": "three", "sex": "six",
-         "free": "three", "sics": "six", "nein": "nine", "hate": "eight", "wan": "one", "tu": "two", "sevens": "seven",
-         "owe": "oh", "aught": "zero", "fife": "five", "v": "five", "sick": "six", "nines": "nine"}  # fmt: skip
+_SOUNDS = {
+    "one": "won wan", "two": "to too tu", "three": "tree free", "four": "for fore", "five": "fife v",
+    "six": "sex sick sics", "seven": "sevens", "eight": "ate hate", "nine": "nein nines", "oh": "owe", "zero": "aught",
+}  # fmt: skip
+ALIKE = {word: digit for digit, words in _SOUNDS.items() for word in words.split()}
 FILLERS = {
     "um",
     "uh",
@@ -43,8 +35,8 @@ FILLERS = {
     "ah",
     "hmm",
 }
-CURRENCY = {"dollar": "dollars", "dollars": "dollars", "buck": "dollars", "bucks": "dollars", "usd": "dollars", "$": "dollars",
-            "yuan": "yuan", "rmb": "yuan", "renminbi": "yuan", "kuai": "yuan", "cny": "yuan", "¥": "yuan"}  # fmt: skip
+_DOLLARS, _YUAN = ("dollar", "dollars", "buck", "bucks", "usd", "$"), ("yuan", "rmb", "renminbi", "kuai", "cny", "¥")
+CURRENCY = {**dict.fromkeys(_DOLLARS, "dollars"), **dict.fromkeys(_YUAN, "yuan")}
 _CORRECTION = re.compile(r"\b(?:no wait|no sorry|sorry|i mean|actually|wait|correction|no)\b")
 _TOKEN = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[a-z']+|[$¥]")
 
@@ -52,8 +44,8 @@ _TOKEN = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[a-z']+|[$¥]")
 def digits(text: str, length: int = 0) -> str:
     """The digits said, as a string, or "" when there are none.
 
-    `text` is normalised (lower case, no punctuation). With `length`, one unbroken run of exactly that length wins, then all
-    runs together when they make up that length, then what follows a correction; else the longest run.
+    `text` is normalised (gateway.flow.words.normal). What follows a correction ("no, sorry") comes first. With `length`,
+    an unbroken run of exactly that length wins, then all runs together when they make it up; else the longest run.
     """
     for part in reversed(_CORRECTION.split(text)):
         runs = _runs(part, alike=False)
@@ -201,7 +193,7 @@ def _decimals(words: list[str]) -> tuple[str, int]:
 def amount(text: str) -> tuple[Decimal, str] | None:
     """(amount, currency) of the first sum of money; currency is "dollars", "yuan" or "" when none is said."""
     words = _TOKEN.findall(text.replace("-", " "))
-    for part_start in [m for m in _starts(words)]:
+    for part_start in _starts(words):
         found = _sum(words[part_start:])
         if found is not None:
             before = CURRENCY.get(words[part_start - 1], "") if part_start else ""
@@ -237,7 +229,7 @@ def _sum(words: list[str]) -> tuple[Decimal, str] | None:
     tail = after[small[1] :]
     if currency and (not tail or tail[0] in ("cent", "cents")):
         return value + small[0] / 100, currency
-    if not currency and value < 1000 and value == int(value) and small[0] >= 10:
-        if not tail or tail[0] in CURRENCY:
-            return value + small[0] / 100, CURRENCY.get((tail or [""])[0], "")
+    fifty = not currency and value < 1000 and value == int(value) and small[0] >= 10
+    if fifty and (not tail or tail[0] in CURRENCY):
+        return value + small[0] / 100, CURRENCY.get((tail or [""])[0], "")
     return value, currency

@@ -10,24 +10,28 @@ DIGITS = {
     "七": 7, "拐": 7, "八": 8, "九": 9, "勾": 9, **{str(i): i for i in range(10)},
 }  # fmt: skip
 TENS = {"十": 10, "百": 100, "千": 1000}
-ALIKE = {
-    "灵": "零", "林": "零", "另": "零", "铃": "零", "领": "零", "要": "幺", "腰": "幺", "妖": "幺", "邀": "幺", "么": "幺", "夭": "幺", "吆": "幺",
-    "伊": "一", "衣": "一", "依": "一", "医": "一", "儿": "二", "而": "二", "耳": "二", "尔": "二", "散": "三", "伞": "三", "山": "三",
-    "死": "四", "寺": "四", "思": "四", "武": "五", "舞": "五", "无": "五", "吴": "五", "午": "五", "流": "六", "留": "六", "刘": "六", "溜": "六",
-    "期": "七", "起": "七", "气": "七", "妻": "七", "齐": "七", "巴": "八", "爸": "八", "吧": "八", "拔": "八", "酒": "九", "久": "九", "就": "九",
-    "救": "九", "旧": "九",
+SCALES = {**TENS, "万": 10_000, "亿": 100_000_000}
+_SOUNDS = {
+    "零": "灵林另铃领", "幺": "要腰妖邀么夭吆", "一": "伊衣依医", "二": "儿而耳尔", "三": "散伞山", "四": "死寺思",
+    "五": "武舞无吴午", "六": "流留刘溜", "七": "期起气妻齐", "八": "巴爸吧拔", "九": "酒久就救旧",
 }  # fmt: skip
+ALIKE = {char: digit for digit, chars in _SOUNDS.items() for char in chars}
 _RUN = re.compile(
-    r"(?:[二两三四234]个(?=[零〇一幺二三四五六七八九0-9])|双(?=[零一幺二三四五六七八九0-9])|[零〇洞一幺壹二两俩三四五六七拐八九勾0-9])+"
+    "(?:[二两三四234]个(?=[零〇一幺二三四五六七八九0-9])|双(?=[零一幺二三四五六七八九0-9])|"
+    "[零〇洞一幺壹二两俩三四五六七拐八九勾0-9])+"
 )
 _SPELLED = re.compile(r"[零〇一二两三四五六七八九十百千万亿0-9]+")
 _GAP = re.compile(r"[\s,，、。\-嗯呃额啊哦噢]|然后|那个|后面|接着|再来")
 _CORRECTION = re.compile(r"不对|错了|不是|说错|应该是|重来|我是说")
+_ZH = "零〇一二两俩三四五六七八九"
 _MONEY = re.compile(
-    r"(?P<sign>[¥￥$])?(?P<main>[0-9]+(?:[.,][0-9]+)*(?:[十百千万亿]+[0-9]*)*|半|[零〇一二两俩三四五六七八九十百千万亿]+(?:点[零一二三四五六七八九]+[万千百亿]?)?)"
-    r"(?P<half>半)?(?P<more>来|多|个)?"
-    r"(?P<unit>美元|美金|刀|人民币|块钱|块|元|圆|毛钱|毛|角|分钱|分|rmb|yuan|dollars?|千块|万块)?(?P<rest>[0-9零一二两三四五六七八九]+[毛角](?:[0-9一二两三四五六七八九]分?)?|零?[0-9一二三四五六七八九]分|半|[0-9一二两三四五六七八九](?![十百千万0-9个]))?"
+    r"(?P<sign>[¥￥$])?"
+    rf"(?P<main>[0-9]+(?:\.[0-9]+)?(?:[十百千万亿]+[0-9]*)*|半|[{_ZH}十百千万亿]+(?:点[{_ZH}]+[万千百亿]?)?)"
+    r"(?P<half>半)?(?:来|多|个)?"
+    r"(?P<unit>美元|美金|刀|人民币|[千万]块|块钱|块|元|圆|毛钱|毛|角|分钱|分|rmb|yuan|dollars?)?"
+    rf"(?P<rest>[0-9{_ZH}]+[毛角](?:[0-9{_ZH}]分?)?|零?[0-9{_ZH}]分|半|[0-9{_ZH}](?![十百千万0-9个]))?"
 )
+_DOLLARS = ("美元", "美金", "刀", "dollar", "dollars")
 
 
 def digits(text: str, length: int = 0) -> str:
@@ -127,28 +131,25 @@ def number(text: str) -> int | None:
 
 
 def _decimal(text: str) -> Decimal | None:
-    """A number that may have decimals: 3.5万, 1,050.5, 三点五万."""
-    match = re.fullmatch(r"([0-9][0-9,]*(?:\.[0-9]+)?)([十百千万亿]*)([0-9]?)", text)
+    """A number that may have decimals: 3.5万, 1050.5, 三点五万, 3千5."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([十百千万亿]*)([0-9]?)", text)
     if match:
-        value = Decimal(match[1].replace(",", ""))
+        value, scale = Decimal(match[1]), 1
         for unit in match[2]:
-            value *= {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}[unit]
-            scale = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}[unit]
-        return value + int(match[3]) * scale / 10 if match[2] and match[3] else value
+            value, scale = value * SCALES[unit], SCALES[unit]
+        return value + Decimal(int(match[3]) * scale) / 10 if match[2] and match[3] else value
     whole, _, decimals = text.partition("点")
-    unit = 1
-    if decimals and decimals[-1] in "百千万亿":
-        unit = {"百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}[decimals[-1]]
-        decimals = decimals[:-1]
+    unit_after = SCALES.get(decimals[-1:], 1)
+    decimals = decimals[:-1] if unit_after > 1 else decimals
     value_of_whole = number(whole)
     if value_of_whole is None:
         return None
     fraction = Decimal("0." + "".join(str(DIGITS[c]) for c in decimals)) if decimals else Decimal(0)
-    return (value_of_whole + fraction) * unit
+    return (value_of_whole + fraction) * unit_after
 
 
 def amount(text: str) -> tuple[Decimal, str] | None:
-    """(amount, currency) of the sum of money with a unit, or of the first number; currency is "yuan", "dollars" or ""."""
+    """(amount, currency) of the first sum with a unit, else of the first number; currency: "yuan", "dollars", ""."""
     text = re.sub(r"(?<=[0-9]),(?=[0-9]{3})", "", text).replace(" ", "")
     best: tuple[Decimal, str] | None = None
     for match in _MONEY.finditer(text):
@@ -176,15 +177,15 @@ def _sum(match: re.Match[str]) -> tuple[Decimal, str] | None:
     if match["sign"]:
         currency = "dollars" if match["sign"] == "$" else "yuan"
     if unit[:1] in "毛角" and unit:
-        return main / 10 + (_small(rest) / 10 if rest.isdigit() or rest in DIGITS else 0), "yuan"
+        return main / 10 + (_small(rest) / 10 if rest in DIGITS else Decimal(0)), "yuan"
     if unit[:1] == "分" and unit:
         return main / 100, "yuan"
     return main + (_small(rest) if unit else 0), currency
 
 
 def _step(main: str) -> int:
-    """The unit a trailing 半 halves: 一百半 is rare, 两万半 25,000, 三块半 3.5."""
-    return {"万": 10_000, "千": 1000, "百": 100}.get(main[-1:], 1)
+    """The unit a trailing 半 halves: 两万半 is 25,000, 三块半 3.5."""
+    return SCALES.get(main[-1:], 1)
 
 
 def _small(rest: str) -> Decimal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -22,9 +22,12 @@ from gateway.flow.model import (
     Intent,
     Menu,
     Phrases,
+    Places,
     Result,
+    ResultKind,
     Rung,
     Slot,
+    SlotKind,
     Table,
     Target,
     Texts,
@@ -37,6 +40,7 @@ KEYS = "0123456789*#ABCD"
 BARE_TARGETS = ("back", "repeat", "language", "more", "hangup")
 NAMED_TARGETS = ("menu", "action", "queue", "say", "message", "intent")
 ROLES = ("hold", "position", "wait", "nobody", "closed", "message_taken")
+SLOT_KINDS = ("digits", "amount", "date", "yesno")
 RESULT_KINDS = ("digits", "number", "amount", "date", "ordinal", "text", "word")
 
 T = TypeVar("T")
@@ -200,7 +204,7 @@ class Reading:
 
     def slot(self, name: str, node: Node) -> Slot:
         with Fields(node, self.report, f"slot {name}") as f:
-            kind = f.choice("type", ("digits", "amount", "date", "yesno")) or "digits"
+            kind: SlotKind = f.choice("type", SLOT_KINDS) or "digits"
             return Slot(
                 id=name,
                 kind=kind,
@@ -260,7 +264,7 @@ class Reading:
 
     def result(self, name: str, node: Node) -> Result:
         with Fields(node, self.report, f"result {name}") as f:
-            kind = f.choice("type", RESULT_KINDS) or "text"
+            kind: ResultKind = f.choice("type", RESULT_KINDS) or "text"
             words = self.named(f, "words", lambda word, n: self.texts(n, f"{name} {word}")) if kind == "word" else {}
             currency = f.choice("currency", ("dollars", "yuan"), "yuan") if kind == "amount" else ""
             return Result(kind, currency, words)
@@ -289,7 +293,7 @@ class Reading:
             zone = f.text("tz") or "UTC"
             try:
                 tz = ZoneInfo(zone)
-            except (OSError, ValueError):
+            except (KeyError, OSError, ValueError):
                 self.report.add("unknown time zone", f.mark("tz"), read=zone, expected="a name such as Asia/Shanghai")
                 tz = ZoneInfo("UTC")
             week: list[tuple[tuple[int, int], ...]] = [() for _ in DAYS]
@@ -374,7 +378,7 @@ def read_flow(root: Node, report: Report) -> Flow:
             queues=r.named(f, "queues", r.queue, True),
             cases=tuple(r.case(n) for n in f.sequence("tests")),
             file=root.mark.file,
-            marks=dict(_marks(root, "", 0)),
+            places=places(root),
         )
 
 
@@ -408,13 +412,18 @@ def _head(f: Fields, r: Reading) -> dict[str, Any]:
         }
 
 
-def _marks(node: Node, path: str, depth: int) -> Iterator[tuple[str, Mark]]:
-    """Places of the first five levels of a file by dotted path; a key's place where there is one."""
-    children = (
-        node.items() if isinstance(node.value, dict) else enumerate(node.value) if isinstance(node.value, list) else ()
-    )
-    for name, child in children:
-        here = f"{path}.{name}" if path else str(name)
-        yield here, child.key_mark or child.mark
-        if depth < 4:
-            yield from _marks(child, here, depth + 1)
+def places(root: Node) -> Places:
+    """The places of the first five levels of a file."""
+    keys: dict[str, Mark] = {}
+    values: dict[str, Mark] = {}
+
+    def walk(node: Node, path: str, depth: int) -> None:
+        listed = enumerate(node.value) if isinstance(node.value, list) else ()
+        for name, child in node.items() if isinstance(node.value, dict) else listed:
+            here = f"{path}.{name}" if path else str(name)
+            keys[here], values[here] = child.key_mark or child.mark, child.mark
+            if depth < 4:
+                walk(child, here, depth + 1)
+
+    walk(root, "", 0)
+    return Places(keys, values)

@@ -15,24 +15,28 @@ from gateway.flow.turn import Value
 from gateway.flow.words import is_mandarin, normal
 
 _YES_EN = (
-    r"yes|yeah|yep|yup|ya|yea|aye|sure|correct|right|exactly|absolutely|definitely|certainly|affirmative|indeed|ok|okay|"
-    r"fine|that's it|that is it|that's right|that is right|that's correct|of course|please do|go ahead|it is|it does|it has|i do|i am|mhm|uh huh|no problem"
+    r"yes|yeah|yep|yup|ya|yea|aye|sure|correct|right|exactly|absolutely|definitely|certainly|affirmative|indeed|ok|"
+    r"okay|fine|that'?s it|that is it|that'?s right|that is right|that'?s correct|that is correct|of course|please do|"
+    r"go ahead|it is|it does|it has|i do|i am|mhm|uh huh|no problem"
 )
 _NO_EN = (
-    r"no|nope|nah|not|wrong|incorrect|negative|never|neither|that's all|that is all|that'll be all|nothing|don't|doesn't|isn't|hasn't|"
-    r"i'm good|i am good|i'm fine|i'm done|all set|goodbye|bye"
+    r"no|nope|nah|not|wrong|incorrect|negative|never|neither|that'?s all|that is all|that'll be all|nothing|"
+    r"(?:do|does|is|has)n't|i'?m good|i am good|i'?m fine|i'?m done|all set|goodbye|bye"
 )
 _YES_ZH = (
-    r"没错|没问题|没有问题|没有错|是的|对的|对呀|对啊|好的|好啊|可以|正确|确认|确定|当然|就是|有的|要的|嗯嗯|行的|需要|拆了|已经|"
-    r"是|对|好|行|嗯|有|要|恩|哎|成|中"
+    "没错|没问题|没有问题|没有错|是的|对的|对呀|对啊|好的|好啊|可以|正确|确认|确定|当然|就是|有的|要的|行的|需要|拆了|"
+    "已经|是|对|好|行|嗯|有|要|恩|哎|成|中"
 )
-_NO_ZH = r"不是|不对|不要|不用|不需要|不行|不可以|不好|不正确|不确定|没有|没了|没拆|没|否|错了|错|不|算了|再见|拜拜|就这样|就这些"
+_NO_ZH = (
+    "不是|不对|不要|不用|不需要|不行|不可以|不好|不正确|不确定|没有|没了|没拆|没|否|错了|错|不|算了|再见|拜拜|"
+    "就这样|就这些"
+)
 _YES = re.compile(rf"(?:{_YES_EN})\b")
 _NO = re.compile(rf"(?:{_NO_EN})\b")
 _FILLER_EN = re.compile(
-    r"(?:(?:um|uh|er|erm|well|oh|ah|so|hmm|and|i think|i guess|i mean|thanks|thank you|cheers|great|perfect)\s+)+"
+    r"\A(?:(?:um|uh(?! huh)|er|erm|well|oh|ah|so|hmm|and|i think|i guess|i mean|thanks|thank you|cheers|great|perfect)\s+)+"
 )
-_FILLER_ZH = re.compile(r"(?:呃|额|那个|就是说|哦|噢|啊|谢谢(?:你|您|啊)?|嗯(?=[^嗯]))+")
+_FILLER_ZH = re.compile(r"\A(?:呃|额|那个|就是说|哦|噢|啊|谢谢(?:你|您|啊)?|嗯(?=[^嗯]))+")
 
 
 def parse(kind: SlotKind, text: str, language: str, now: Moment, length: int = 0, currency: str = "") -> Value | None:
@@ -84,7 +88,7 @@ def continued(before: str, text: str, length: int) -> Value | None:
 
 
 def from_keys(kind: SlotKind, keys: str, now: Moment, length: int = 0, currency: str = "") -> Value | None:
-    """A value keyed in. Amounts: `*` is the decimal point. Dates: MMDD (the next such day) or YYYYMMDD. Yes is 1, no is 2."""
+    """A value keyed in. `*` is an amount's decimal point; dates are MMDD (the next such day) or YYYYMMDD; 1 is yes."""
     if kind == "yesno":
         return {"1": Value("text", "yes"), "2": Value("text", "no")}.get(keys)
     if kind == "amount":

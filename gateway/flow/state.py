@@ -8,9 +8,9 @@ from typing import Literal
 from gateway.flow.turn import Say, Value
 
 Phase = Literal["begin", "announce", "menu", "confirm", "slot", "readback", "action", "more", "over"]
-"""begin: not answered yet; announce: the recording notice plays; menu: a question with keys; confirm: "you want X, right?";
-slot: a value is asked for; readback: the value is read back; action: something is looked up; more: "anything else?";
-over: a human, a message or the end took over."""
+"""begin: not answered yet; announce: the recording notice plays; menu: a question with keys; confirm: "you want X,
+right?"; slot: a value is asked for; readback: the value is read back; action: something is looked up; more: "anything
+else?"; over: a human, a message or the end took over."""
 
 ASKING: frozenset[Phase] = frozenset({"menu", "confirm", "slot", "readback", "more"})
 """Phases in which the caller is asked something, so that keys and words are taken."""
@@ -18,12 +18,14 @@ ASKING: frozenset[Phase] = frozenset({"menu", "confirm", "slot", "readback", "mo
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything the interpreter remembers. `deadline` is monotonic seconds at which a Tick is due, None when nothing is.
+    """Everything the interpreter remembers.
 
-    `path`: menus and intents in the order they were entered. `trail`: menus that "back" returns through. `slots`: values
-    filled for the present intent; `found`: values heard in passing, not yet asked for. `candidate`: the value being read
-    back. `digits`: keys or digits of the present slot so far. `keys`: keys typed ahead. `said`: the last question, for
-    "repeat". `hearing`: the caller is speaking. `silent` and `lost` count rungs of no_input and no_match; `tries` failed answers for the present slot.
+    `deadline`: monotonic seconds at which a Tick is due, None when nothing is. `path`: menus and intents in the order
+    they were entered. `trail`: menus that "back" returns through. `slots`: values filled for the present intent;
+    `found`: values heard in passing, not yet asked for. `candidate`: the value being read back. `digits`: keys or digits
+    of the present slot. `keys`: keys typed ahead. `said`: the last question. `hearing`: the caller speaks now.
+    `silent` and `lost` count rungs of no_input and no_match; `tries` failed answers for the present slot.
+    `offered`: whether the other languages were offered.
     """
 
     language: str
@@ -47,4 +49,3 @@ class State:
     lost: int = 0
     tries: int = 0
     offered: bool = False
-    """Whether the other language was offered."""

@@ -8,11 +8,12 @@ from itertools import product
 
 from gateway.flow.model import Flow
 from gateway.flow.turn import Segment, Text, Value
+from gateway.flow.words import is_mandarin
 
 MAX_EXPANSIONS = 500
 
 _NAME = re.compile(r"\{([^{}]*)\}")
-_LEADING = " \t\n,.;:!?，。；：！？、"
+_PUNCTUATION = " ,.;:!?，。；：！？、"
 _SPACES = re.compile(r"\s+")
 
 
@@ -75,22 +76,32 @@ def names(template: str) -> list[str]:
 
 
 def segments(template: str, values: Mapping[str, Segment]) -> tuple[Segment, ...]:
-    """What is spoken: fixed words merged where they touch, Values between them. A name without a value is left out."""
-    parts: list[Segment] = []
-    words = ""
+    """What is spoken: fixed words merged where they touch, Values between them. A name without a value is left out.
+
+    English fragments keep their spaces and punctuation, so that a sentence with a value in it can be rendered whole.
+    Mandarin ones are recordings of their own: they begin with a word, and punctuation alone is none.
+    """
+    parts: list[Segment] = [Text("")]
     for piece in re.split(r"(\{[^{}]*\})", template):
-        value = values.get(piece[1:-1]) if piece.startswith("{") else Text(piece)
-        if isinstance(value, Text):
-            words += value.text
+        value = values.get(piece[1:-1]) if piece.startswith("{") else Text(_SPACES.sub(" ", piece))
+        last = parts[-1]
+        if isinstance(value, Text) and isinstance(last, Text):
+            parts[-1] = Text(last.text + value.text)
         elif value is not None:
-            parts += [*_text(words), value]
-            words = ""
-    return (*parts, *_text(words))
+            parts.append(value)
+    return tuple(_trimmed(parts, is_mandarin(template)))
 
 
-def _text(words: str) -> list[Segment]:
-    cleaned = _SPACES.sub(" ", words).strip().lstrip(_LEADING)
-    return [Text(cleaned)] if cleaned else []
+def _trimmed(parts: list[Segment], mandarin: bool) -> Iterator[Segment]:
+    for i, part in enumerate(parts):
+        if not isinstance(part, Text):
+            yield part
+            continue
+        words = part.text.lstrip(_PUNCTUATION).rstrip() if mandarin else part.text
+        words = words.lstrip() if i == 0 else words
+        words = words.rstrip() if i == len(parts) - 1 else words
+        if words:
+            yield Text(words)
 
 
 def prompt(flow: Flow, name: str, language: str, values: Mapping[str, Segment] | None = None) -> tuple[Segment, ...]:
@@ -113,8 +124,8 @@ def fixed_texts(flow: Flow) -> list[tuple[str, str]]:
         for language, template in texts.items():
             for values in _fillings(flow, template, language):
                 for part in segments(template, values):
-                    if isinstance(part, Text):
-                        found[part.text, language] = None
+                    if isinstance(part, Text) and part.text.strip(_PUNCTUATION):
+                        found[part.text.strip(), language] = None
     return list(found)
 
 

@@ -98,7 +98,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class ActionDone:
-    """An action ended. `result` holds the values it returned (spoken by prompts as {name}); `error` is None when it went well."""
+    """An action ended. `result`: values it returned, spoken by prompts as {name}; `error`: None when it went well."""
 
     action: str
     result: dict[str, str] = field(default_factory=dict)
@@ -204,8 +204,10 @@ class ResumeRecording:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the call's record: kind is entered, matched, confirmed, rejected, filled, no_input, no_match, language,
-    emergency, action, escalated. `data` is plain JSON; values of sensitive slots are already masked in it."""
+    """A line for the call's record; `data` is plain JSON with the values of sensitive slots already masked.
+
+    Kinds: entered, matched, confirmed, rejected, filled, no_input, no_match, language, emergency, action, escalated.
+    """
 
     kind: str
     data: dict[str, object]

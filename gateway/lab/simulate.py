@@ -1,7 +1,7 @@
 """Talk to a flow in text: the interpreter of the live call, with virtual time and no audio.
 
-A caller's turn is a line of text. `#12` presses keys 1 and 2 (`##` is the key #), an empty line is silence until something
-happens, and a leading `!` means "while the prompt still plays".
+A caller's turn is a line of text. `#12` presses keys 1 and 2 (`##` is the key #), an empty line is silence until
+something happens, and a leading `!` means "while the prompt still plays".
 """
 
 from __future__ import annotations
@@ -102,12 +102,12 @@ def shown(segment: Segment) -> str:
 
 def sentence(say: Say) -> str:
     """What a Say says, as text."""
-    return " ".join(shown(part) for part in say.segments)
+    return "".join(shown(part) for part in say.segments)
 
 
 @dataclass
 class Simulation:
-    """One conversation. `said`: prompts in order; `notes`: the record; `ending`: how it ended, None while it goes on."""
+    """One conversation. `said`: prompts in order; `notes`: the record; `ending`: None while it goes on."""
 
     flow: Flow
     understanding: Understanding
