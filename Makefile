@@ -95,9 +95,10 @@ peers:
 
 # Freeze what a working environment holds. Run it after a deliberate upgrade, then make test.
 constraints: $(VENV)/.tools
-	@$(PY) -m pip freeze --all --exclude-editable --exclude trunkline >constraints.txt
+	@{ head -1 constraints.txt; $(PY) -m pip freeze --all --exclude-editable | grep ==; } >constraints.new
+	@mv constraints.new constraints.txt
 	@touch $(VENV)/.packages $(VENV)/.tools
-	@echo "constraints.txt holds $$(wc -l <constraints.txt) pinned packages"
+	@echo "constraints.txt holds $$(grep -c == constraints.txt) pinned packages"
 
 clean:
 	@rm -rf build *.egg-info native/*.c native/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
