@@ -7,7 +7,8 @@ import json
 import logging
 import urllib.request
 
-from gateway.flow.model import Flow, Http, Table
+from gateway.flow.actions import look_up
+from gateway.flow.model import Flow, Http
 from gateway.flow.turn import ActionDone, RunAction
 
 log = logging.getLogger(__name__)
@@ -22,25 +23,14 @@ class Actions:
     async def run(self, flow: Flow, wanted: RunAction) -> ActionDone:
         """Looks the action up in the table, or asks the web service with its time limit."""
         action = flow.actions[wanted.action]
-        if action.table is not None:
-            return look_up(wanted, action.table)
         if action.http is None:
-            return ActionDone(wanted.action)
+            return look_up(action, wanted.slots)
         try:
             result = await asyncio.to_thread(ask, action.http, wanted.slots)
         except (OSError, ValueError) as error:
             log.warning("an action failed", extra={"fields": {"action": wanted.action, "error": type(error).__name__}})
             return ActionDone(wanted.action, {}, f"{type(error).__name__}: {error}")
         return ActionDone(wanted.action, result)
-
-
-def look_up(wanted: RunAction, table: Table) -> ActionDone:
-    """The row for the slot's value, or `other`."""
-    row = table.rows.get(wanted.slots.get(table.by, "")) if table.by else None
-    found = row if row is not None else table.other
-    if found is None:
-        return ActionDone(wanted.action, {}, "no row has this value")
-    return ActionDone(wanted.action, dict(found))
 
 
 def ask(http: Http, slots: dict[str, str]) -> dict[str, str]:

@@ -40,7 +40,7 @@ PACKAGES = (
 def examine(
     listen: tuple[str, int] | None = None, models: Callable[[], list[tuple[str, bool, str]]] | None = None
 ) -> list[Row]:
-    """Looks at everything once. `listen`: the SIP address to try; `models`: gives (name, ready, where or what to do)."""
+    """Looks at everything once. `listen`: the SIP address to try; `models` gives (name, ready, where or what to do)."""
     return [*_machine(), *_engine(), *_packages(), *_models(models), *_port(listen)]
 
 
