@@ -19,7 +19,7 @@ Line = tuple[str, Text]
 """A word for the left column, and what happened."""
 
 
-TOOK = (("recognized", "decode_ms"), ("understood", "understand_ms"))
+TOOK = (("ended", "endpoint_ms"), ("recognized", "decode_ms"), ("understood", "understand_ms"))
 """Work done for an utterance, and the field that holds its milliseconds."""
 
 FLAGS = ("sensitive", "redacted")
@@ -87,8 +87,8 @@ def _foot(record: CallRecord) -> list[Text]:
     if delays := sorted(record.latencies_ms):
         middle = delays[len(delays) // 2] if len(delays) % 2 else sum(delays[len(delays) // 2 - 1 :][:2]) / 2
         rows.append(("replies", f"{len(delays)}, median {middle:.0f} ms, longest {delays[-1]:.0f} ms after the caller"))
-    if record.head.recording:
-        rows.append(("recording", f"{record.head.recording} (left: caller, right: what the caller heard)"))
+    if record.recording:
+        rows.append(("recording", f"{record.recording} (left: caller, right: what the caller heard)"))
     return [Text.assemble((f"{name}: ", "dim"), _clean(value)) for name, value in rows if value]
 
 
@@ -120,10 +120,29 @@ def _heard(data: Data) -> list[Line]:
         text = Text.assemble((intent, "bold"), f" {_score(data.get('score', data.get('intent_score')))}")
         text.append(f", {band}" if band else "")
         text.append(f"; next {runner} {_score(data.get('runner_up_score'))}" if runner else "", "dim")
-        took = [f"{verb} in {data[key]} ms" for verb, key in TOOK if key in data]
+        took = [f"{verb} after {data[key]} ms" for verb, key in TOOK if key in data]
         text.append(f"; {', '.join(took)}" if took else "", "dim")
         lines.append(("  understood", text))
     return lines
+
+
+def _matched(data: Data) -> list[Line]:
+    """What the flow took the words or the key for, and how sure it was."""
+    text = Text()
+    if band := _of(data, "band"):
+        text.append(_of(data, "intent"), "bold").append(f" {_score(data.get('score'))}, {band}")
+    elif "answer" in data:
+        text.append(f"answer {_of(data, 'answer')}")
+    else:
+        named = [f"{name} {_of(data, name)}" for name in ("key", "wish", "target") if data.get(name)]
+        text.append(", ".join(named))
+    return [("taken for", text)]
+
+
+def _message(data: Data) -> list[Line]:
+    seconds = data.get("seconds")
+    length = f"{seconds} s" if seconds is not None else "until the caller hung up"
+    return [("message", Text(f"left for queue {_of(data, 'queue')}: {length}"))]
 
 
 def _key(data: Data) -> list[Line]:
@@ -194,9 +213,18 @@ _TELL: Mapping[str, Callable[[Data], list[Line]]] = {
     "not_answered": _plain("not taken", "by {agent}: {reason}"),
     "agent_lost": _plain("agent lost", "{agent}: {reason}", "red"),
     "bridged": _plain("bridged", "with {agent}", "bold"),
-    "emergency": _plain("emergency", "", "red"),
+    "emergency": _plain("emergency", "{intent}: {phrase}", "red"),
     "message_wanted": _plain("message", "asked for, queue {queue}: {reason}"),
-    "message": _plain("message", "{seconds} s left for queue {queue}"),
+    "message": _message,
+    "matched": _matched,
+    "no_match": _plain("no match", "{text}{reason}", "yellow"),
+    "no_input": _plain("silence", "time {count}", "yellow"),
+    "confirmed": _plain("confirmed", "{intent}{slot} by {by}"),
+    "rejected": _plain("rejected", "{intent}{slot} by {by}", "yellow"),
+    "language": _plain("language", "{language}"),
+    "escalated": _plain("escalated", "{reason}", "yellow"),
+    "action": _plain("action", "{name}{action}", "bold"),
+    "recording": _plain("recording", "{state}", "dim"),
     "recovered": _plain("recovered", "{reason}", "red"),
     "ended": _plain("ended", "{reason}", "bold"),
 }

@@ -20,6 +20,11 @@ LATENESS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 REASONS = frozenset(
     {
+        "served",
+        "message",
+        "abandoned",
+        "contained",
+        "short",
         "caller hung up",
         "caller cancelled",
         "agent hung up",
@@ -32,7 +37,7 @@ REASONS = frozenset(
         "the caller's phone fell silent",
     }
 )
-"""Why calls end, as far as that may be a label."""
+"""How and why calls end, as far as that may be a label."""
 
 OFFERS = {
     "offered": "offered",
@@ -43,6 +48,8 @@ OFFERS = {
     "agent_lost": "lost",
 }
 """Lines of a call's record that say what became of an offer."""
+
+BANDS = ("accept", "confirm", "reject")
 
 TURNS = frozenset({"matched", "confirmed", "rejected", "filled", "no_input", "no_match", "emergency", "escalated"})
 """Lines of a call's record that say what a turn came to."""
@@ -118,10 +125,12 @@ class Metrics:
             self.turn(latency / 1000, str(data.get("language", "")))
         elif kind == "interrupted":
             self.interrupted("key" if data.get("by") == "key" else "speech")
-        elif kind == "heard" and "band" in data:
-            self.intent(str(data.get("language", "")), str(data["band"]))
         elif kind in TURNS:
             self._flow.labels(kind).inc()
+        if kind == "matched" and data.get("band") in BANDS:
+            self.intent(str(data.get("language", "")), str(data["band"]))
+        elif kind == "no_match" and "score" in data:
+            self.intent(str(data.get("language", "")), "reject")
 
     def legs(self, open_now: int) -> None:
         """Legs open in the engine now."""

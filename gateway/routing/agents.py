@@ -40,7 +40,7 @@ def speaks(agent: Agent, language: str) -> bool:
 
 def unfit(agent: Agent, call: CallQueued, queue: Queue) -> str | None:
     """Why this agent can never take this call, or None when they can."""
-    if agent.queues and queue.id not in agent.queues:
+    if agent.queues and not {queue.id, queue.id.rpartition(".")[2]} & set(agent.queues):
         return f"does not serve queue {queue.id}"
     if not speaks(agent, call.language):
         return f"does not speak {call.language}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class Agent:
     """A human. `skills`: skill or language tag -> level 1..5; a tag such as `zh` covers `zh-CN`.
-    `queues`: the only queues they serve; empty means every queue whose skills they have.
+    `queues`: the only queues they serve, as `flow.queue` or `queue` of every flow; empty: all they have skills for.
     `aor`: the SIP address their phone registers."""
 
     id: str

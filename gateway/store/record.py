@@ -87,6 +87,12 @@ class CallRecord:
         return {str(e.data.get("slot", "")): str(e.data.get("value", MASK)) for e in self.of("filled")}
 
     @property
+    def recording(self) -> Path | None:
+        """The recording's file, or its name alone where only an event tells it."""
+        named = [str(e.data["file"]) for e in self.of("recording") if e.data.get("file")]
+        return self.head.recording or (Path(named[0]) if named else None)
+
+    @property
     def decisions(self) -> list[Event]:
         """What routing decided, each with its reasons."""
         return self.of(*DECISIONS)
@@ -122,7 +128,7 @@ class CallRecord:
             "seconds": head.seconds,
             "outcome": head.outcome,
             "reason": head.reason,
-            "recording": str(head.recording) if head.recording else None,
+            "recording": str(self.recording) if self.recording else None,
             "path": self.path,
             "slots": self.slots,
             "latencies_ms": self.latencies_ms,

@@ -35,7 +35,9 @@ def test_calls_are_counted_by_reason_and_the_active_ones_shown() -> None:
 
 def test_lines_of_a_call_record_are_counted_where_they_say_something() -> None:
     metrics = Metrics()
-    metrics.event("heard", {"band": "accept", "language": "en-US", "text": "secret"})
+    metrics.event("matched", {"band": "accept", "language": "en-US", "text": "secret"})
+    metrics.event("matched", {"band": "secret", "text": "secret"})
+    metrics.event("no_match", {"score": 0.1, "text": "secret"})
     metrics.event("heard", {"text": "secret"})
     metrics.event("replied", {"latency_ms": 640})
     metrics.event("interrupted", {"by": "key"})
@@ -45,6 +47,8 @@ def test_lines_of_a_call_record_are_counted_where_they_say_something() -> None:
     metrics.event("made up", {"x": 1})
     found = {(name, *(value for _, value in labels)): v for (name, labels), v in read(metrics).items()}
     assert found["trunkline_intents_total", "accept", "en-US"] == 1
+    assert found["trunkline_intents_total", "reject", ""] == 1
+    assert found["trunkline_flow_turns_total", "matched"] == 2
     assert found["trunkline_turn_latency_seconds_bucket", "", "0.7"] == 1
     assert found["trunkline_turn_latency_seconds_bucket", "", "0.5"] == 0
     assert found["trunkline_barge_ins_total", "key"] == 1

@@ -111,6 +111,14 @@ def test_an_agent_bound_to_queues_serves_no_other() -> None:
     assert rejected(nobody) == {"anna": "does not serve queue cards"}
 
 
+@pytest.mark.parametrize(
+    ("bound", "can"), [("cards", True), ("bank.cards", True), ("shop.cards", False), ("bank", False)]
+)
+def test_a_queue_of_a_flow_may_be_named_without_the_flow(bound: str, can: bool) -> None:
+    room = Room(agent("anna", (bound,)), queues=(Queue("bank.cards"),))
+    assert bool(offers(room.queue("c1", "bank.cards"))) is can
+
+
 def test_priority_of_call_and_queue_then_arrival_decide_who_is_first() -> None:
     room = Room(agent("anna", cards=2, senior=3))
     room.queue("talking", "general")
