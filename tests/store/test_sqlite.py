@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,71 @@ def test_recovery_leaves_other_nodes_alone(tmp_path: Path) -> None:
     assert second.recover(clock.now()) == []
     assert second.record("theirs").head.outcome == "open"
     second.close()
+
+
+FULL_DISK = """
+import resource, sys, time
+from pathlib import Path
+from gateway.core.clock import SystemClock
+from gateway.core.errors import StoreError
+from gateway.store.sqlite import SqliteStore
+store, clock = SqliteStore(Path(sys.argv[1]) / "calls.db", "node-a"), SystemClock()
+store.begin("c", clock.now())
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # no file may grow beyond this: a full disk
+written = 0
+while store.trouble is None and written < 9000:
+    store.append("c", clock.now(), "heard", {"text": "x" * 500})
+    written += 1
+    time.sleep(0.0005)
+print("trouble", store.trouble, flush=True)
+try:
+    store.begin("d", clock.now())
+    print("no error", flush=True)
+except StoreError as error:
+    print(error.do, flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+while store.trouble is not None:
+    time.sleep(0.05)
+store.begin("e", clock.now())
+print(written - store.dropped, len(store.record("c").events), flush=True)
+store.close()
+"""
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost_once_there_is_room_again(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    lines = run.stdout.splitlines()
+    assert run.returncode == 0, run.stderr
+    assert lines[0].startswith("trouble ")
+    assert lines[0] != "trouble None"
+    assert lines[1].startswith("free the disk")
+    kept, found = lines[2].split()
+    assert kept == found
+    assert int(found) > 20
+
+
+def test_many_threads_write_and_a_reader_never_waits(store: SqliteStore) -> None:
+    clock = FakeClock()
+
+    def one_call(call: str) -> None:
+        store.begin(call, clock.now())
+        for n in range(50):
+            store.append(call, clock.now(), "key", {"n": n})
+        store.finish(call, clock.now(), "caller hung up")
+
+    threads = [threading.Thread(target=one_call, args=(f"call-{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    reader = SqliteReader(store.path)
+    while any(thread.is_alive() for thread in threads):
+        for head in reader.recent(100):
+            numbers = [e.data["n"] for e in reader.record(head.id).events]
+            assert numbers == list(range(len(numbers)))
+    reader.close()
+    for n in range(8):
+        record = store.record(f"call-{n}")
+        assert [e.data["n"] for e in record.events] == list(range(50))
+        assert record.head.outcome == "ended"
