@@ -71,7 +71,7 @@ def _checked(path: str | Path, report: Report) -> Flow | None:
 
 
 def _unreadable(flow: Flow, errors: list[TrunklineError]) -> bool:
-    """Whether a section on which everything hangs was missing or no map, so that all other errors would follow from it."""
+    """Whether a section everything hangs on was missing or no map, so that all other errors would follow from it."""
     whole = {flow.places.value(name) for name in ("flow", "prompts", "intents", "menus", "queues")}
     return any(item.where in whole or item.what.startswith("a flow file ") for item in errors)
 

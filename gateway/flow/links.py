@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from gateway.core.errors import Mark, nearest
 from gateway.flow.fields import Report
 from gateway.flow.model import Flow, Menu, Rung, Target
-from gateway.flow.schema import BARE_TARGETS, ROLES
+from gateway.flow.schema import ROLES
+from gateway.flow.shapes import BARE_TARGETS
 from gateway.flow.templates import TemplateError, names
 
 SPOKEN = {

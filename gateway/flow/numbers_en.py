@@ -44,8 +44,9 @@ _TOKEN = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[a-z']+|[$¥]")
 def digits(text: str, length: int = 0) -> str:
     """The digits said, as a string, or "" when there are none.
 
-    `text` is normalised (gateway.flow.words.normal). What follows a correction ("no, sorry") comes first. With `length`,
-    an unbroken run of exactly that length wins, then all runs together when they make it up; else the longest run.
+    `text` is normalised (gateway.flow.words.normal). What follows a correction ("no, sorry") comes first. With
+    `length`, an unbroken run of exactly that length wins, then all runs together when they make it up; else the
+    longest run.
     """
     for part in reversed(_CORRECTION.split(text)):
         runs = _runs(part, alike=False)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import Mark, nearest
+from gateway.core.errors import Mark
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.hours import DAYS, days_of, spans_of
 from gateway.flow.model import (
@@ -21,141 +20,26 @@ from gateway.flow.model import (
     Http,
     Intent,
     Menu,
-    Phrases,
     Places,
     Result,
     ResultKind,
-    Rung,
     Slot,
     SlotKind,
     Table,
     Target,
-    Texts,
 )
 from gateway.flow.nodes import Node
-from gateway.flow.templates import TemplateError, expand
+from gateway.flow.shapes import Shapes
 
 SCHEMA_VERSION = 1
-KEYS = "0123456789*#ABCD"
-BARE_TARGETS = ("back", "repeat", "language", "more", "hangup")
-NAMED_TARGETS = ("menu", "action", "queue", "say", "message", "intent")
 ROLES = ("hold", "position", "wait", "nobody", "closed", "message_taken")
 SLOT_KINDS = ("digits", "amount", "date", "yesno")
 RESULT_KINDS = ("digits", "number", "amount", "date", "ordinal", "text", "word")
+EXPECTATIONS = ("queue", "intent", "path", "said", "end", "language", "emergency")
 
-T = TypeVar("T")
 
-
-class Reading:
-    """One pass over one file: the report and the flow's languages, which many parts need."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        self.languages: tuple[str, ...] = ()
-
-    def named(self, f: Fields, section: str, make: Callable[[str, Node], T], required: bool = False) -> dict[str, T]:
-        """Reads each entry of a section of named things."""
-        return {name: make(name, node) for name, node in f.named(section, required)}
-
-    # --- parts ----------------------------------------------------------------------------------------------------
-
-    def target(self, node: Node | None, default: Target) -> Target:
-        """`menu:x`, `queue:x`, `back` ...; a bare word that is none of these is an intent."""
-        if node is None:
-            return default
-        text = text_of(node)
-        if not text:
-            self.report.add("not a place to go", node.mark, read=node.shown(), expected="menu:x, queue:x or an intent")
-            return default
-        kind, colon, name = text.partition(":")
-        if not colon:
-            known = text in BARE_TARGETS
-            return Target(text, "", node.mark) if known else Target("intent", text, node.mark)  # type: ignore[arg-type]
-        if kind not in NAMED_TARGETS or not name:
-            expected = ", ".join(f"{k}:name" for k in NAMED_TARGETS)
-            near = nearest(kind, NAMED_TARGETS)
-            self.report.add(
-                "not a place to go", node.mark, read=text, expected=expected, near=near and f"{near}:{name}"
-            )
-            return default
-        return Target(kind, name.strip(), node.mark)  # type: ignore[arg-type]
-
-    def by_language(self, node: Node | None, what: str) -> list[tuple[str, Node]]:
-        """Entries of a map whose keys are the flow's languages."""
-        if node is None or node.value is None:
-            return []
-        if not isinstance(node.value, dict):
-            expected = " and ".join(f"{tag}:" for tag in self.languages) or "a language tag: words"
-            self.report.add(f"{what} needs a text for each language", node.mark, read=node.shown(), expected=expected)
-            return []
-        found = []
-        for tag, child in node.items():
-            if tag in self.languages:
-                found.append((tag, child))
-            else:
-                self.report.unknown(f"language of {what}:", tag, self.languages, child.key_mark)
-        return found
-
-    def texts(self, node: Node | None, what: str) -> Texts:
-        """Words by language."""
-        result = {}
-        for tag, child in self.by_language(node, what):
-            words = text_of(child)
-            if words is None or not words.strip():
-                self.report.add(f"{what} has no words in {tag}", child.mark, read=child.shown(), expected="words")
-            else:
-                result[tag] = words
-        return result
-
-    def phrases(self, node: Node | None, what: str) -> Phrases:
-        """Templates by language."""
-        result: dict[str, tuple[str, ...]] = {}
-        for tag, child in self.by_language(node, what):
-            if not isinstance(child.value, list):
-                self.report.add(
-                    f"{what} in {tag} must be a list", child.mark, read=child.shown(), expected="- a sentence"
-                )
-                continue
-            lines = []
-            for item in child.value:
-                words = text_of(item)
-                if words is None or not words.strip():
-                    self.report.add(f"{what} in {tag}: not a sentence", item.mark, read=item.shown(), expected="words")
-                    continue
-                try:
-                    expand(words)
-                    lines.append(words)
-                except TemplateError as problem:
-                    self.report.add(
-                        f"{what} in {tag}: {problem}", item.mark, read=words[:60], do="see (a|b) and [maybe]"
-                    )
-            result[tag] = tuple(lines)
-        return result
-
-    def keys(self, f: Fields, section: str) -> dict[str, Target]:
-        """Telephone keys with where they lead."""
-        result = {}
-        for key, node in f.named(section):
-            if len(key) == 1 and key in KEYS:
-                result[key] = self.target(node, Target("repeat"))
-            else:
-                self.report.add("not a telephone key", node.key_mark, read=key, expected="0-9, *, #")
-        return result
-
-    def rungs(self, f: Fields, section: str) -> tuple[Rung, ...]:
-        """The steps of an escalation."""
-        result = []
-        for node in f.sequence(section):
-            with Fields(node, self.report, f"a step of {section}") as g:
-                after = g.number("after_ms", 5000.0, 200, 120_000) / 1000
-                say, goto = g.text("say", None), g.node_of("goto")
-                if say is None and goto is None and not g.broken:
-                    self.report.add(f"a step of {section} does nothing", node.mark, expected="say: or goto:")
-                go = self.target(goto, Target("repeat")) if goto else None
-                result.append(Rung(after, say, go, node.mark))
-        return tuple(result)
-
-    # --- sections -------------------------------------------------------------------------------------------------
+class Sections(Shapes):
+    """Reads each section of a flow."""
 
     def defaults(self, node: Node | None) -> Defaults:
         if node is None:
@@ -350,9 +234,8 @@ class Reading:
         with Fields(node, self.report, "a test") as f:
             expect = {name: text_of(child) or "" for name, child in f.named("expect", required=True)}
             for name, child in f.named("expect"):
-                if name not in ("queue", "intent", "path", "said", "end", "language", "emergency"):
-                    known = ("queue", "intent", "path", "said", "end", "language", "emergency")
-                    self.report.unknown("expectation", name, known, child.key_mark)
+                if name not in EXPECTATIONS:
+                    self.report.unknown("expectation", name, EXPECTATIONS, child.key_mark)
                 elif isinstance(child.value, list):
                     expect[name] = " ".join(text_of(item) or "" for item in child.value)
             return Case(f.text("name") or "", f.text("language", ""), f.texts("script", ()), expect, node.mark)
@@ -360,7 +243,7 @@ class Reading:
 
 def read_flow(root: Node, report: Report) -> Flow:
     """A Flow whose shapes are right as far as `report` stayed empty."""
-    r = Reading(report)
+    r = Sections(report)
     with Fields(root, report, "a flow file") as f:
         version = f.integer("ivr", SCHEMA_VERSION, 0, 1000)
         if version != SCHEMA_VERSION:
@@ -382,7 +265,7 @@ def read_flow(root: Node, report: Report) -> Flow:
         )
 
 
-def _head(f: Fields, r: Reading) -> dict[str, Any]:
+def _head(f: Fields, r: Sections) -> dict[str, Any]:
     node = f.node_of("flow", required=True)
     if node is None:
         return {

@@ -34,7 +34,8 @@ _NO_ZH = (
 _YES = re.compile(rf"(?:{_YES_EN})\b")
 _NO = re.compile(rf"(?:{_NO_EN})\b")
 _FILLER_EN = re.compile(
-    r"\A(?:(?:um|uh(?! huh)|er|erm|well|oh|ah|so|hmm|and|i think|i guess|i mean|thanks|thank you|cheers|great|perfect)\s+)+"
+    r"\A(?:(?:um|uh(?! huh)|er|erm|well|oh|ah|so|hmm|and|i think|i guess|i mean|"
+    r"thanks|thank you|cheers|great|perfect)\s+)+"
 )
 _FILLER_ZH = re.compile(r"\A(?:呃|额|那个|就是说|哦|噢|啊|谢谢(?:你|您|啊)?|嗯(?=[^嗯]))+")
 

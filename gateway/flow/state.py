@@ -22,8 +22,8 @@ class State:
 
     `deadline`: monotonic seconds at which a Tick is due, None when nothing is. `path`: menus and intents in the order
     they were entered. `trail`: menus that "back" returns through. `slots`: values filled for the present intent;
-    `found`: values heard in passing, not yet asked for. `candidate`: the value being read back. `digits`: keys or digits
-    of the present slot. `keys`: keys typed ahead. `said`: the last question. `hearing`: the caller speaks now.
+    `found`: values heard in passing, not yet asked for. `candidate`: the value being read back. `digits`: those of
+    the present slot so far. `keys`: keys typed ahead. `said`: the last question. `hearing`: the caller speaks now.
     `silent` and `lost` count rungs of no_input and no_match; `tries` failed answers for the present slot.
     `offered`: whether the other languages were offered.
     """

@@ -18,8 +18,8 @@ from tests.flow.flows import FLOWS, SMALL, shipped
 INTENTS = {
     "bank": "balance card_lost fraud transfer_money loan card_bill card_activate pin_reset branch_info open_account "
     "exchange_rate complaint agent",
-    "shop": "order_status return_refund exchange_item product_info repair invoice complaint cancel_order change_address "
-    "membership store_info payment_problem agent",
+    "shop": "order_status return_refund exchange_item product_info repair invoice complaint cancel_order "
+    "change_address membership store_info payment_problem agent",
 }
 
 
@@ -82,14 +82,14 @@ BROKEN = [
     ("start: root", "start: rot", "2:60 unknown menu rot"),
     ("ivr: 1", "ivr: 2", "1:6 unknown schema version"),
     ("{after_ms: 4000,", "{after_ms: soon,", "4:25 after_ms of a step of no_input can't be used"),
-    ('say: again}, {goto: "queue:general"}]\n  no_match', "say: again}]\n  no_match", "4:14 no_input never ends at a human"),
-    ("menus:\n", "menus:\n  lost: {say: welcome, help: root_keys, keys: {\"1\": agent}}\n", "31:3 menu lost can't be reached"),
-    ('keys: {"1": agent}', 'keys: {"1": agent, "2": "menu:end"}}\n  end: {say: ask, help: root_keys', "32:3 menu end leads nowhere"),
+    (', {goto: "queue:general"}]\n  no_match', "]\n  no_match", "4:14 no_input never ends at a human"),
+    ("menus:\n", "menus:\n  end: {say: ask, help: root_keys, intents: [agent]}\n", "31:3 menu end can't be reached"),
+    ('"1": agent}}', '"1": agent, "2": "menu:end"}}\n  end: {say: ask, help: root_keys}', "32:3 menu end leads nowhere"),
     ('keys: {"1": agent}', 'keys: {"1": agent, "1": agent}', "31:60 key 1 stands twice in one map"),
     ("  general:\n", "  general: {hours: work}\n", "33:20 unknown hours work"),
     ("  general:\n", "  general: {skils: {a: 1}}\n", "33:13 unknown key in queue general: skils"),
     ("  general:\n", "  general: {skills: {a: 9}}\n", "33:25 the level of skill a can't be used"),
-    ("queues:", 'hours: {work: {tz: Mars/Base, open: {mon-fri: "9-5", noday: closed}}}\nqueues:', "32:20 unknown time zone"),
+    ("queues:", 'hours: {work: {tz: Mars/Base, open: {mon-fri: "9-5", noday: x}}}\nqueues:', "32:20 unknown time zone"),
     ("queues:", 'hours: {work: {tz: UTC, open: {mon-fri: "9-5", noday: closed}}}\nqueues:', "32:41 not opening hours"),
     ("queues:", 'hours: {work: {tz: UTC, open: {noday: closed}}}\nqueues:', "32:32 not a day"),
 ]  # fmt: skip
@@ -176,7 +176,12 @@ def test_advice_does_not_keep_a_flow_from_running(tmp_path: Path) -> None:
 
 
 def test_shared_sentences(tmp_path: Path) -> None:
-    more = "  boss:\n    label: {en-US: the boss}\n    utterances: {en-US: [the boss, 'A (Person|chief)!']}\n    goto: queue:general\n"
+    more = """\
+  boss:
+    label: {en-US: the boss}
+    utterances: {en-US: [the boss, 'A (Person|chief)!']}
+    goto: queue:general
+"""
     assert "32:36 intents agent and boss share a sentence" in found(tmp_path, changed("menus:\n", more + "menus:\n"))
 
 

@@ -156,8 +156,8 @@ def test_confirming_never_goes_round_for_ever() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["agent", "Representative!", "i want to talk to a real person", "um can i speak to someone please", "operator", "a human please",
-     "转人工", "人工", "我要人工服务", "嗯帮我接个人工客服", "请给我转人工。", "找你们客服"],
+    ["agent", "Representative!", "i want to talk to a real person", "um can i speak to someone please", "operator",
+     "a human please", "转人工", "人工", "我要人工服务", "嗯帮我接个人工客服", "请给我转人工。", "找你们客服"],
 )  # fmt: skip
 def test_words_for_a_person_always_reach_one(words: str) -> None:
     for before in (
@@ -364,8 +364,8 @@ def test_emergency_mid_prompt_on_a_partial(language: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("language", "words"),
-    [("en-US", "my card was not stolen"), ("en-US", "no my card isn't stolen"), ("en-US", "if my card was stolen what would you do"),
-     ("zh-CN", "我的卡没有被盗刷"), ("zh-CN", "卡没被盗"), ("zh-CN", "要是卡被盗刷怎么办")],
+    [("en-US", "my card was not stolen"), ("en-US", "no my card isn't stolen"),
+     ("en-US", "if my card was stolen what would you do"), ("zh-CN", "我的卡没有被盗刷"), ("zh-CN", "卡没被盗"), ("zh-CN", "要是卡被盗刷怎么办")],
 )  # fmt: skip
 def test_negated_or_supposed_emergencies_are_none(language: str, words: str) -> None:
     talk = Talk(language=language).greeted().send(PartialHeard(words), Heard(words))

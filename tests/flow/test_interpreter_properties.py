@@ -40,7 +40,8 @@ from tests.flow.flows import perhaps, shipped, sure
 ENDINGS = (Enqueue, TakeMessage, HangUp)
 BEGIN = Moment(100.0, datetime(2026, 11, 16, 2, 0, tzinfo=UTC))
 
-WORDS = ["yes", "no", "对", "不是", "agent", "repeat", "go back", "返回", "blah", "", "four four one seven", "五五三幺零二七八",
+WORDS = ["yes", "no", "对", "不是", "agent", "repeat", "go back", "返回", "blah", "", "four four one seven",
+         "五五三幺零二七八",
          "tomorrow", "fifty yuan", "no it's tomorrow", "my card was stolen", "没有了", "one two", "三百块"]  # fmt: skip
 
 
