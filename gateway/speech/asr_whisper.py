@@ -1,7 +1,7 @@
 """Whisper by CTranslate2, with the encoder's context cut to the utterance: many callers on one core.
 
 The model was trained on 30 s windows and its authors' decoder pads every utterance to that. Here the mel frames are cut
-to the utterance and 3 s of silence, which costs a quarter and changes little (bench/asr_accuracy.py measures both); a
+to the utterance and 5 s of silence, which costs a quarter and changes little (bench/asr_accuracy.py measures both); a
 final that looks wrong is decoded once more with the whole window. Partials come from decoding the growing utterance
 again and keeping what two decodings in a row agree on (local agreement: Liu, Spanakis and Niehues, Interspeech 2020).
 """
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from gateway.core.errors import ModelMissing
 from gateway.core.ports import Hypothesis
 from gateway.speech import models
-from gateway.speech.language import WORD, base, tidy, units
+from gateway.speech.language import Agreement, base, tidy, units
 from gateway.speech.mel import HOP, log_mel
 
 WHOLE = 3000
 """Mel frames of the window Whisper was trained on (30 s)."""
-TAIL = 300
-"""Mel frames of silence behind a cut utterance (3 s)."""
+TAIL = 500
+"""Mel frames of silence behind a cut utterance (5 s; with 3 s one in seven is said twice over)."""
+TAIL_PARTIAL = 300
+"""The same for partials, which are decoded often and thrown away when they go wrong."""
 DOUBT = -1.0
 """Mean log probability of a token below which a final is decoded again with the whole window (Whisper's own
 threshold).
@@ -75,14 +77,15 @@ class WhisperRecognizer:
         return [token("<|startofprev|>"), *earlier, *start] if earlier else start
 
     def decode(
-        self, samples: NDArray[np.float32], prompt: list[int], whole: bool, beam: int
+        self, samples: NDArray[np.float32], prompt: list[int], tail: int | None, beam: int
     ) -> tuple[str, float, float]:
         """Text, mean log probability of its tokens, probability that nothing was said.
 
-        `samples`: 16 kHz, -1..1; `whole`: with the whole window of 30 s; `beam`: hypotheses followed at a time.
+        `samples`: 16 kHz, -1..1; `tail`: frames of silence behind them, None: up to the whole window; `beam`:
+        hypotheses followed at a time.
         """
-        frames = min(WHOLE, len(samples) // HOP + self.tail)
-        mel = log_mel(samples, WHOLE if whole else frames + frames % 2)
+        frames = WHOLE if tail is None else min(WHOLE, len(samples) // HOP + tail)
+        mel = log_mel(samples, frames + frames % 2)
         encoded = self._model.encode(self._frames(np.ascontiguousarray(mel[None])))
         # Nobody says more than 8 tokens a second; without a limit a repetition runs to the decoder's end.
         limit = 12 + 8 * len(samples) // 16000
@@ -105,8 +108,7 @@ class WhisperStream:
     def __init__(self, recognizer: WhisperRecognizer, language: str, prompt: list[int]) -> None:
         self._recognizer, self._language, self._prompt = recognizer, language, prompt
         self._pcm = bytearray()
-        self._last: list[str] = []
-        self._agreed = ""
+        self._agreement = Agreement()
 
     def feed(self, pcm: bytes) -> None:
         self._pcm += pcm
@@ -115,28 +117,24 @@ class WhisperStream:
         samples = self._samples()
         if len(samples) < 4800:
             return None
-        text, score, _ = self._recognizer.decode(samples, self._prompt, False, 1)
+        text, score, _ = self._recognizer.decode(samples, self._prompt, TAIL_PARTIAL, 1)
         text = tidy(text, self._language)
         if repeats(text, len(samples) / 16000, self._language):
             return None
-        now = units(text)
-        agreed = common(self._last, now)
-        self._last = now
-        said = beginning(text, agreed)
-        if not said or said == self._agreed:
-            return None
-        self._agreed = said
-        return Hypothesis(said, math.exp(score))
+        said = self._agreement.update(text)
+        return Hypothesis(said, math.exp(score)) if said else None
 
     def final(self) -> Hypothesis:
         samples = self._samples()
         seconds = len(samples) / 16000
         if seconds < 0.1:
             return Hypothesis("", 0.0, final=True)
-        text, score, silence = self._recognizer.decode(samples, self._prompt, False, self._recognizer.beam)
+        text, score, silence = self._recognizer.decode(
+            samples, self._prompt, self._recognizer.tail, self._recognizer.beam
+        )
         text = tidy(text, self._language)
         if score < DOUBT or repeats(text, seconds, self._language) or not units(text):
-            text, score, silence = self._recognizer.decode(samples, self._prompt, True, self._recognizer.beam)
+            text, score, silence = self._recognizer.decode(samples, self._prompt, None, self._recognizer.beam)
             text = tidy(text, self._language)
         if not units(text) or (silence > NOTHING and score < DOUBT):
             return Hypothesis("", 0.0, final=True)
@@ -154,30 +152,11 @@ def repeats(text: str, seconds: float, language: str) -> bool:
     if len(said) > RATE_LIMIT.get(base(language), 8.0) * seconds + 2:
         return True
     least = 3 if base(language) == "zh" else 2
-    for size in range(least, len(said) // 2 + 1):
-        if said[-size:] == said[-2 * size : -size] and not all(unit.isdecimal() for unit in said[-size:]):
+    for period in range(least, len(said) - least + 1):
+        same = common(said[::-1], said[-1 - period :: -1])
+        if same >= max(least, 0.6 * period) and not all(unit.isdecimal() for unit in said[-same:]):
             return True
     return False
-
-
-def common(a: list[str], b: list[str]) -> int:
-    """How many units two decodings have in common at their beginning."""
-    count = 0
-    for left, right in zip(a, b, strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
-
-
-def beginning(text: str, count: int) -> str:
-    """The part of `text` that holds its first `count` units."""
-    end = 0
-    for number, unit in enumerate(WORD.finditer(text), 1):
-        if number > count:
-            break
-        end = unit.end()
-    return text[:end]
 
 
 def create(model: str | None = None, threads: int = 1) -> WhisperRecognizer:

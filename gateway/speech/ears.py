@@ -10,8 +10,12 @@ from typing import Any
 from gateway.core.errors import TrunklineError
 from gateway.core.ports import Hypothesis
 from gateway.core.worker import Worker
+from gateway.speech import models, recognizers
 from gateway.speech.ear import Ear, EarEvent
+from gateway.speech.models import Progress
 from gateway.speech.pool import Load, Pool
+
+SILERO = "gateway.speech.silero:create"
 
 
 class Ears:
@@ -27,19 +31,25 @@ class Ears:
         options: Mapping[str, Any] | None = None,
         *,
         workers: int = 0,
-        vad: str = "gateway.speech.silero:create",
+        vad: str = SILERO,
         **limits: Any,
     ) -> None:
         self.pool = Pool(recognizer, options, workers=workers, **limits)
         self._vad = Worker(vad, name="voice activity", timeout_s=5.0, env={"OMP_NUM_THREADS": "1"})
+        self._needs = recognizers.needs(recognizer, options or {}) + (("silero-vad",) if vad == SILERO else ())
         self._numbers = itertools.count(1)
         self._due: dict[int, tuple[Ear, bytearray]] = {}
         self._past: list[int] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start the processes and load the models. Raises ModelMissing, ConfigError, WorkerDied."""
+    async def start(self, progress: Progress | None = None) -> None:
+        """Fetch models that are not here yet (told to `progress`), start the processes and load the models.
+
+        Raises ModelMissing, ConfigError, WorkerDied.
+        """
+        for model in self._needs:
+            await asyncio.to_thread(models.ensure, model, progress)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._vad.start())

@@ -81,8 +81,47 @@ def digits_in(text: str, language: str) -> str:
     return "".join(found)
 
 
+def common(a: list[str], b: list[str]) -> int:
+    """How many units two decodings have in common at their beginning."""
+    count = 0
+    for left, right in zip(a, b, strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+def beginning(text: str, count: int) -> str:
+    """The part of `text` that holds its first `count` units."""
+    end = 0
+    for number, unit in enumerate(WORD.finditer(text), 1):
+        if number > count:
+            break
+        end = unit.end()
+    return text[:end]
+
+
+class Agreement:
+    """The beginning of an utterance that two decodings in a row agree on (local agreement); it only grows."""
+
+    def __init__(self) -> None:
+        self._last: list[str] = []
+        self._settled = 0
+
+    def update(self, text: str) -> str | None:
+        """Take the next decoding; what is settled now, or None when that is no more than before."""
+        now = units(text)
+        agreed = common(self._last, now)
+        self._last = now
+        if agreed <= self._settled:
+            return None
+        self._settled = agreed
+        return beginning(text, agreed)
+
+
 PRIMERS: dict[tuple[str, str], tuple[str, ...]] = {
     ("en", "digits"): ("The number is 4-7-0-9-3-1-6-8",),
+    ("zh", "digits"): ("号码是4 7 0 9 3 1 6 8",),
 }
 """Words as if said before, by language and what is expected: they make the recognizer write digits one by one."""
 

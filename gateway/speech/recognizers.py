@@ -36,3 +36,14 @@ def create(name: str, options: Mapping[str, Any]) -> Recognizer:
         )
     module, _, function = factory.partition(":")
     return cast(Recognizer, getattr(importlib.import_module(module), function)(**options))
+
+
+def needs(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Models (gateway.speech.models) that a built-in recognizer loads with these options."""
+    if name == "whisper" and not options.get("model"):
+        return ("whisper-base",)
+    if name == "vosk" and not options.get("folders"):
+        from gateway.speech.asr_vosk import DEFAULT, named
+
+        return tuple(named(language) for language in options.get("languages", DEFAULT))
+    return ()
