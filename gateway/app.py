@@ -72,6 +72,7 @@ class Gateway:
         self._mind: Worker
         self._prompts: PromptStore
         self._ears: Ears
+        self._store: SqliteStore
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Builds everything. Raises TrunklineError; what was built by then is taken down by `stack`."""
@@ -82,6 +83,7 @@ class Gateway:
         recordings = config.data / "recordings"
         recordings.mkdir(parents=True, exist_ok=True)
         store = open_store(config.data, node_id())
+        self._store = store
         stack.callback(store.close)
         for lost in store.recover(self.clock.now(), recordings):
             if lost.recording:
@@ -199,8 +201,9 @@ class Gateway:
         )
 
     def _health(self) -> Health:
-        load = self._ears.load
+        load, records = self._ears.load, self._store
         checks = {
+            "records": records.trouble or (f"{records.dropped} lines dropped" if records.dropped else "ok"),
             "recognizer": "ok" if load.ready else "starting again",
             "intents": "ok" if self._mind.ready else "starting again",
         }

@@ -92,6 +92,9 @@ class Exchange:
     def post(self, driver: CallDriver, event: m.CallEvent) -> None:
         """Hands an event to a call. One call's commands are carried out before the next event is looked at."""
         self._inbox.append((driver, event))
+        self._drain()
+
+    def _drain(self) -> None:
         if self._busy:
             return
         self._busy = True
@@ -103,14 +106,18 @@ class Exchange:
             self._busy = False
 
     def route(self, event: routing.RoutingEvent) -> None:
-        """One step of the routing policy; its decisions go to the calls they name."""
+        """One step of the routing policy; its decisions go to the calls they name, in order."""
         self.routing_state, decisions = policy.step(self.routing_state, event, self.clock.now().mono)
+        gone = []
         for decision in decisions:
             driver = self.calls.get(decision.call)
             if driver:
-                self.post(driver, decision)
+                self._inbox.append((driver, decision))
             elif isinstance(decision, routing.AgentOffer):
-                self.route(routing.CallLeft(decision.call))
+                gone.append(decision.call)
+        self._drain()
+        for call in gone:
+            self.route(routing.CallLeft(call))
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -343,7 +350,7 @@ class Exchange:
         self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))
         self.calls.pop(driver.call.id, None)
         self.forget(driver.sip_call)
-        self.metrics.call_ended(reason, len(self.calls))
+        self.metrics.call_ended(outcome(driver.call), len(self.calls))
         if not self.calls:
             self._idle.set()
 

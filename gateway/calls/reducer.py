@@ -6,7 +6,7 @@ may turn out false, prompts that must end before something else happens, the que
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -104,7 +104,7 @@ def _unmask(call: m.Call, _: turn.ResumeRecording, now: Moment) -> tuple[m.Call,
 def _note(call: m.Call, note: turn.Note, now: Moment) -> tuple[m.Call, Commands]:
     if note.kind == "entered":
         call = replace(call, path=(*call.path, str(note.data.get("menu", ""))))
-    return call, [m.Write(note.kind, dict(note.data))]
+    return call, [m.Write(note.kind, {"language": call.language, **note.data})]
 
 
 def _act(call: m.Call, action: turn.RunAction, now: Moment) -> tuple[m.Call, Commands]:
@@ -300,8 +300,8 @@ def _key(call: m.Call, event: m.KeyPressed, now: Moment) -> tuple[m.Call, Comman
 def _prompt_started(call: m.Call, event: m.PromptStarted, now: Moment) -> tuple[m.Call, Commands]:
     if call.speech_ended is None or event.token > call.token:
         return call, []
-    latency = max(0.0, event.at - call.speech_ended)
-    return replace(call, speech_ended=None), [m.Write("replied", {"latency_ms": round(latency * 1000)})]
+    latency = round(max(0.0, event.at - call.speech_ended) * 1000)
+    return replace(call, speech_ended=None), [m.Write("replied", {"latency_ms": latency, "language": call.language})]
 
 
 def _prompt_done(call: m.Call, event: m.PromptDone, now: Moment) -> tuple[m.Call, Commands]:
@@ -337,9 +337,17 @@ def _action_done(call: m.Call, event: turn.ActionDone, now: Moment) -> tuple[m.C
 def _offer(call: m.Call, event: routing.AgentOffer, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.WAITING:
         return call, [m.Route(routing.CallLeft(call.id))]
-    candidates = [{"agent": c.agent, "score": round(c.score, 2), "rejected": c.rejected} for c in event.candidates]
-    data: dict[str, object] = {"agent": event.agent, "queue": event.queue, "why": event.why, "candidates": candidates}
+    data: dict[str, object] = {
+        "agent": event.agent,
+        "queue": event.queue,
+        "why": event.why,
+        "candidates": _looked_at(event.candidates),
+    }
     return replace(call, ringing=event.agent), [m.Write("offered", data), m.RingAgent(event, about(call))]
+
+
+def _looked_at(candidates: Sequence[routing.Candidate]) -> list[dict[str, object]]:
+    return [{"agent": c.agent, "score": round(c.score, 2), "rejected": c.rejected} for c in candidates]
 
 
 def about(call: m.Call) -> dict[str, str]:
@@ -372,7 +380,10 @@ def _position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Cal
     if say is None:
         return call, []
     call, commands = _say(replace(call, then="music"), say, now)
-    return call, [m.Write("position", {"position": event.position, "wait_s": event.wait_s}), *commands]
+    return call, [
+        m.Write("position", {"position": event.position, "wait_s": event.wait_s, "why": event.why}),
+        *commands,
+    ]
 
 
 def _nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Call, Commands]:
@@ -380,7 +391,7 @@ def _nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Ca
         return call, []
     call = replace(call, stage=m.Stage.MESSAGE, ringing=None, own_deadline=now.mono + MESSAGE_MAX_S)
     commands: Commands = [
-        m.Write("nobody", {"queue": event.queue, "why": event.why}),
+        m.Write("nobody", {"queue": event.queue, "why": event.why, "candidates": _looked_at(event.candidates)}),
         m.Route(routing.CallLeft(call.id)),
     ]
     say = announce(call.flow, "nobody", call.language, call.queue or "")
