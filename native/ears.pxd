@@ -20,6 +20,7 @@ cdef struct Ears:
     int16_t part[STEP]      # samples that do not fill a step yet
     int filled
     bint speaking
+    bint voiced             # the evidence holds a voiced step
     int score
     int since_voiced        # steps
     int64_t first_at        # arrival of the first voiced packet of this start, ns

@@ -4,12 +4,14 @@
 from libc.string cimport memset
 
 from native.echo cimport echo_cancel, echo_explains, echo_played, echo_possible, echo_reset
-from native.vad cimport VIEW, vad_hear, vad_judge, vad_reset
+from native.vad cimport NO_SPEECH, VIEW, VOICED, vad_hear, vad_judge, vad_reset
 
 cdef enum:
-    VOICE = 3               # what a voiced step adds
+    VOICE = 4               # what a voiced step adds to the evidence
+    CONSONANT = 1           # what an unvoiced one adds, up to MURMUR
+    MURMUR = 8
     PAUSE = 2               # what any other takes away
-    ENOUGH = 15             # five voiced steps without a gap
+    ENOUGH = 10             # three voiced steps, or two after a consonant
     CALM = 20               # steps without voice that end speech: 200 ms
     ASTRAY = 3200           # samples the two timelines may part before they are tied anew
 
@@ -30,7 +32,10 @@ cdef void ears_played(Ears *e, const int16_t *pcm, int n) noexcept nogil:
 cdef int silence(Ears *e) noexcept nogil:
     """A step without voice."""
     e.since_voiced += 1
-    e.score = e.score - PAUSE if e.score > PAUSE else 0
+    e.score -= PAUSE
+    if e.score <= 0:
+        e.score = 0
+        e.voiced = False
     if e.speaking and e.since_voiced >= CALM:
         ears_rest(e)
         return HEARD_END
@@ -41,16 +46,22 @@ cdef int step(Ears *e, const int16_t *pcm, int64_t at, int64_t arrival) noexcept
     """One step heard at `at` on the played timeline."""
     cdef bint loud = vad_hear(&e.vad, pcm)
     cdef bint echo = echo_possible(&e.echo, at)
+    cdef int kind
     if echo:
         echo_cancel(&e.echo, at, e.vad.view + VIEW - STEP, loud, e.vad.floor)
-    if not vad_judge(&e.vad, loud):
+    kind = vad_judge(&e.vad, loud, e.speaking)
+    if kind == NO_SPEECH:
         return silence(e)
+    e.since_voiced = 0
     e.voiced_total += 1
     e.voiced_steps += 1
-    e.since_voiced = 0
     if e.speaking:
         return HEARD_NOTHING
-    if e.score == 0:
+    if kind != VOICED:
+        e.score += CONSONANT if e.score < MURMUR else 0
+        return HEARD_NOTHING
+    if not e.voiced:
+        e.voiced = True
         e.first_at = arrival
         e.voiced_steps = 1
     e.score += VOICE
@@ -58,7 +69,7 @@ cdef int step(Ears *e, const int16_t *pcm, int64_t at, int64_t arrival) noexcept
         return HEARD_NOTHING
     if echo and echo_explains(&e.echo, at + STEP):
         e.denied += 1
-        e.score = ENOUGH - VOICE
+        e.score = MURMUR
         return HEARD_NOTHING
     e.speaking = True
     return HEARD_START
@@ -103,6 +114,6 @@ cdef int ears_idle(Ears *e, int64_t now) noexcept nogil:
 
 cdef void ears_rest(Ears *e) noexcept nogil:
     """Speech under way counts as over; what goes on will be a new start."""
-    e.speaking = False
+    e.speaking = e.voiced = False
     e.score = 0
     e.since_voiced = CALM

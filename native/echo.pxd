@@ -31,7 +31,8 @@ cdef struct Echo:
     float quality           # share of the echo's power the canceller leaves (1 is nothing cancelled)
     int steps               # adapted since the lock
     int hold                # steps without adaptation still to come
-    float share             # what the newest search found
+    float share             # what the newest search found, with pre-emphasis
+    float plain             # ... and at the same delay without
     int64_t searches
     int64_t locks
 

@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memmove, memset
 cdef float EMPHASIS = 0.9
 cdef float SAME = 0.30              # share of the power one delay must explain for an echo, before the filter has converged
 cdef float SAME_LOUD = 0.50         # ... where it is louder than echoes are
+cdef float SAME_PLAIN = 0.70         # ... without pre-emphasis
 cdef float CEILING = 0.5            # -3 dB: the loudest echo that is likely, by the loudest step that can return now
 cdef float SAME_LOCKED = 0.85       # ... when the filter has, and leaves too much: the echo moved
 cdef float CONVERGED = 0.10
@@ -219,6 +220,18 @@ cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain) noexcept 
     return best
 
 
+cdef float plain_share(Echo *e, int64_t at, int64_t lag) noexcept nogil:
+    """The share one delay explains without pre-emphasis: what counts where noise hides the upper band."""
+    cdef int start = place(e, at - RECENT - lag)
+    cdef float total
+    if start < 0 or start + RECENT > e.filled:
+        return 0
+    total = dot(e.heard, e.ref + start, RECENT)
+    if total <= 0:
+        return 0
+    return total * total / ((dot(e.heard, e.heard, RECENT) + 1) * (dot(e.ref + start, e.ref + start, RECENT) + 1000))
+
+
 cdef void lock(Echo *e, int64_t lag, float gain, bint useful) noexcept nogil:
     """The filter starts as one tap at the delay found; a useful one that stood there already is kept."""
     if e.locked and useful and lag - e.lag < AHEAD and e.lag - lag < AHEAD:
@@ -250,7 +263,11 @@ cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
         return True
     share = echo_search(e, at, &lag, &gain)
     e.share = share
-    if share < (SAME_LOCKED if converged else SAME if heard < 6 * CEILING * loudest else SAME_LOUD):
+    e.plain = plain_share(e, at, lag)
+    if converged:
+        if share < SAME_LOCKED and e.plain < SAME_LOCKED:
+            return False
+    elif share < (SAME if heard < 6 * CEILING * loudest else SAME_LOUD) and e.plain < SAME_PLAIN:
         return False
     lock(e, lag, gain, left < <float>0.5 * heard)
     if left > e.quality * heard:        # the filter was believed better than it is: it learns again

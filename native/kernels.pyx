@@ -86,6 +86,7 @@ cpdef detect(const int16_t[::1] heard, const int16_t[::1] played, int vad_mode=3
                 rows[at // 160, 5] = e.score if not e.speaking else 100
                 if rows.shape[1] > 6:
                     rows[at // 160, 6] = e.echo.share
+                    rows[at // 160, 7] = e.echo.plain
                     e.echo.share = -1
             at += 160
         facts = {"denied": e.denied, "searches": e.echo.searches, "locks": e.echo.locks, "voiced_steps": e.voiced_total}

@@ -6,6 +6,11 @@ cdef enum:
     STEP = 80               # samples a step
     VIEW = 320              # samples the periodicity is looked for in (40 ms)
 
+cdef enum:
+    NO_SPEECH = 0
+    UNVOICED = 1            # like a consonant
+    VOICED = 2
+
 ctypedef int (*vad_create_t)(void **instance) noexcept nogil
 ctypedef int (*vad_init_t)(void *instance) noexcept nogil
 ctypedef int (*vad_mode_t)(void *instance, int mode) noexcept nogil
@@ -16,6 +21,7 @@ cdef struct Vad:
     void *webrtc            # NULL: the fallback, level and periodicity alone
     float high[4]           # state of the high-pass filter
     float floor             # noise floor, mean square
+    float ambient           # level that most steps stay below, mean square
     float least             # smallest smoothed level of this window
     float smooth
     int window              # steps since the window began
@@ -27,5 +33,5 @@ cdef void *vad_open(int mode) noexcept nogil
 cdef void vad_close(void *webrtc) noexcept nogil
 cdef void vad_reset(Vad *v, void *webrtc) noexcept nogil
 cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil
-cdef bint vad_judge(Vad *v, bint loud) noexcept nogil
+cdef int vad_judge(Vad *v, bint loud, bint speaking) noexcept nogil
 cdef float periodicity(const float *x, int n) noexcept nogil

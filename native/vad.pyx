@@ -15,12 +15,14 @@ from native.echo cimport high_pass
 
 cdef enum:
     ORDER = 8               # of the linear prediction
-    LONGEST = 140           # samples: 57 Hz
+    LONGEST = 110           # samples: 73 Hz
     SHORTEST = 20           # samples: 400 Hz
     WINDOW = 40             # steps of the floor's minimum search: 400 ms
 
 cdef float GATE = 4.0               # 6 dB over the floor
 cdef float QUIET = 220.0            # mean square: -66.7 dBFS, below which nothing is speech
+cdef float CLEAR = 20.0             # 13 dB over the floor: a consonant
+cdef float ABOVE_AMBIENT = 4.0      # 6 dB
 cdef float PERIODIC = 0.40
 
 cdef vad_create_t create
@@ -50,6 +52,7 @@ cdef void vad_reset(Vad *v, void *webrtc) noexcept nogil:
     memset(v, 0, sizeof(Vad))
     v.webrtc = webrtc
     v.floor = QUIET
+    v.ambient = QUIET / 4
     v.least = 1e12
     v.smooth = QUIET
 
@@ -107,7 +110,7 @@ cdef void predict(const float *x, int n, float *a) noexcept nogil:
 
 
 cdef float periodicity(const float *x, int n) noexcept nogil:
-    """Largest normalized autocorrelation (0..1) of the prediction residual between 57 and 400 Hz; `n` <= 320."""
+    """Largest normalized autocorrelation (0..1) of the prediction residual between 73 and 400 Hz; `n` <= 320."""
     cdef float a[ORDER + 1]
     cdef float e[VIEW]
     cdef float total, head, tail, best = 0
@@ -150,21 +153,39 @@ cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil:
     return v.level >= QUIET and v.level >= GATE * v.floor
 
 
-cdef bint vad_judge(Vad *v, bint loud) noexcept nogil:
-    """Whether the newest step (which may have been cleaned in place) is voice."""
+cdef void track_ambient(Vad *v, bint speaking) noexcept nogil:
+    """Level that seven steps in ten stay below: rises 31 dB a second (3 while the caller speaks), falls 13."""
+    if v.level > v.ambient:
+        v.ambient *= <float>1.007 if speaking else <float>1.074
+    elif v.ambient > QUIET / 4:
+        v.ambient *= <float>0.97
+
+
+cdef int vad_judge(Vad *v, bint loud, bint speaking) noexcept nogil:
+    """What the newest step (which may have been cleaned in place) is: NO_SPEECH, UNVOICED or VOICED.
+
+    While the caller speaks anyway nobody needs to know about voicing, and it is not looked for.
+    """
     cdef int16_t pcm[STEP]
     cdef int k
+    cdef bint stands_out
     v.level = mean_square(v.view + VIEW - STEP)
+    stands_out = speaking or v.level > ABOVE_AMBIENT * v.ambient
     track_floor(v)
-    if not loud or v.level < QUIET or v.level < GATE * v.floor:
-        return False
+    track_ambient(v, speaking)
+    if not loud or v.level < QUIET or v.level < GATE * v.floor or not stands_out:
+        return NO_SPEECH
     if v.webrtc != NULL:
         for k in range(STEP):
             pcm[k] = <int16_t>clip(v.view[VIEW - STEP + k])
         if process(v.webrtc, 8000, pcm, STEP) != 1:
-            return False
+            return NO_SPEECH
+    if speaking:
+        return UNVOICED
     v.period = periodicity(v.view, VIEW)
-    return v.period > PERIODIC
+    if v.period > PERIODIC:
+        return VOICED
+    return UNVOICED if v.level > CLEAR * v.floor else NO_SPEECH
 
 
 cdef void resolve():
