@@ -18,11 +18,11 @@ PAUSES = {"，": 180, ",": 180, "、": 120, "。": 300, "；": 250, " ": 0}
 
 DIGITS = frozenset("零一二三四五六七八九幺")
 
-DIGIT_GAP_MS = 40
+DIGIT_GAP_MS = 20
 """Between digits read one by one."""
 
-WORD_GAP_MS = -15
-"""Between the pieces of one number: they overlap a little."""
+WORD_GAP_MS = 10
+"""Between the pieces of one number."""
 
 
 def split(text: str, known: Iterable[str]) -> list[tuple[str, int]]:

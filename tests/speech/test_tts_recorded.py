@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ConfigError, ModelMissing, StoreError
+from gateway.flow.check import load
+from gateway.flow.templates import fixed_texts
 from gateway.speech.tts_pieces import PAUSES, PiecesVoice, split
 from gateway.speech.tts_recorded import RecordedVoice, plain, read_index
 from gateway.speech.tts_voices import OFFLINE, voices
@@ -110,7 +112,7 @@ def test_pieces_join_longest_first() -> None:
         ("三十四", -15),
         ("元", 0),
     ]
-    assert split("幺二，三", ["幺", "二", "三"]) == [("幺", 40), ("二", PAUSES["，"]), ("三", 0)]
+    assert split("幺二，三", ["幺", "二", "三"]) == [("幺", 20), ("二", PAUSES["，"]), ("三", 0)]
     with pytest.raises(ModelMissing) as caught:
         split("十二只", ["十二"])
     assert "只 in 十二只" in str(caught.value.read)
@@ -153,3 +155,12 @@ def test_voices_by_name() -> None:
     assert [voice.name for voice in voices(OFFLINE, ROOT)] == list(OFFLINE)
     with pytest.raises(ConfigError, match="did you mean: piper"):
         voices(["pieper"], ROOT)
+
+
+@pytest.mark.parametrize("name", ["bank", "shop"])
+def test_shipped_flows_speak_mandarin_without_a_network(name: str) -> None:
+    recorded = RecordedVoice(ROOT)
+    texts = [text for text, language in fixed_texts(load(ROOT.parent / f"{name}.yaml")) if language == "zh-CN"]
+    assert len(texts) > 30
+    for text in texts:
+        assert recorded.render(text, "zh-CN").seconds > 0.2
