@@ -268,9 +268,13 @@ class CallDriver:
                 self.leg.pause_recording()
             case "unmask":
                 self.leg.resume_recording()
-            case "message_start" | "message_end":
+            case "message_start":
+                path = self.exchange.recording_path(self.call).with_suffix(".message.wav")
+                self.leg.record_message(path)
                 at = round(now.mono - self.recording_from, 2)
-                self._write(m.Write(command.what, {"at_s": at}))
+                self._write(m.Write("message_start", {"at_s": at, "file": path.name}))
+            case "message_end":
+                self.leg.stop_message()
 
     def _act(self, command: m.Act) -> None:
         self._spawn(self._run_action(command.action))

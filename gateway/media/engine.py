@@ -197,6 +197,7 @@ class Leg:
         self._listening = False
         self._playing: dict[int, tuple[Clip, ...]] = {}
         self._recording: Recording | None = None
+        self._message: Recording | None = None
         self.closed = False
 
     def attach(
@@ -278,8 +279,22 @@ class Leg:
     def resume_recording(self) -> None:
         self._do("mask", False)
 
+    def record_message(self, path: Path) -> None:
+        """Write what is recorded from now on to a file of its own as well. Raises StoreError."""
+        self.stop_message()
+        self._drain()
+        self._message = self._engine.recorder.open(path)
+
+    def stop_message(self) -> None:
+        """Finish the message's file; the recording goes on."""
+        if self._message is not None:
+            self._drain()
+            self._message.close()
+            self._message = None
+
     def stop_recording(self) -> None:
         """Finish the file."""
+        self.stop_message()
         if self._recording is not None:
             self._drain()
             self._do("tap", False)
@@ -323,7 +338,10 @@ class Leg:
 
     def _drain(self) -> None:
         if self._recording is not None:
-            self._recording.add(self._engine.read_tap(self.handle))
+            pcm = self._engine.read_tap(self.handle)
+            self._recording.add(pcm)
+            if self._message is not None:
+                self._message.add(pcm)
 
     def _open(self) -> None:
         if self.closed:

@@ -18,26 +18,8 @@ SETUP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 WAIT_BUCKETS = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
 LATENESS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
-REASONS = frozenset(
-    {
-        "served",
-        "message",
-        "abandoned",
-        "contained",
-        "short",
-        "caller hung up",
-        "caller cancelled",
-        "agent hung up",
-        "message left",
-        "no ACK",
-        "timed out",
-        "goodbye",
-        "gateway stopped",
-        "phone vanished",
-        "the caller's phone fell silent",
-    }
-)
-"""How and why calls end, as far as that may be a label."""
+OUTCOMES = frozenset({"served", "message", "abandoned", "contained", "short"})
+"""How calls end, as far as that may be a label: with an agent, with a message, in the queue, in the flow, at once."""
 
 OFFERS = {
     "offered": "offered",
@@ -107,11 +89,11 @@ class Metrics:
         """A call was answered; `active` calls last now."""
         self._active.set(active)
 
-    def call_ended(self, reason: str, active: int) -> None:
-        """A call is over; `active` calls last now. A reason that is not one of ours counts as `other`: the network
-        must not make labels."""
+    def call_ended(self, outcome: str, active: int) -> None:
+        """A call is over; `active` calls last now. An outcome that is none of ours counts as `other`: the network must
+        not make labels."""
         self._active.set(active)
-        self._calls.labels(reason if reason in REASONS else "other").inc()
+        self._calls.labels(outcome if outcome in OUTCOMES else "other").inc()
 
     def refused(self, why: str) -> None:
         """An INVITE that never became a call; `why` is one of a few words."""

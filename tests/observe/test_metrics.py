@@ -19,16 +19,16 @@ def read(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], floa
     }
 
 
-def test_calls_are_counted_by_reason_and_the_active_ones_shown() -> None:
+def test_calls_are_counted_by_outcome_and_the_active_ones_shown() -> None:
     metrics = Metrics()
     for active in (1, 2, 3):
         metrics.call_started(active)
-    metrics.call_ended("agent hung up", 2)
+    metrics.call_ended("served", 2)
     metrics.call_ended('evil"} 1\n', 1)
     metrics.refused("full")
     found = read(metrics)
     assert found["trunkline_calls_active", ()] == 1
-    assert found["trunkline_calls_total", (("outcome", "agent hung up"),)] == 1
+    assert found["trunkline_calls_total", (("outcome", "served"),)] == 1
     assert found["trunkline_calls_total", (("outcome", "other"),)] == 1
     assert found["trunkline_calls_refused_total", (("why", "full"),)] == 1
 
