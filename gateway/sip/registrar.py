@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.sip import grammar
 from gateway.sip.message import Request
@@ -134,15 +134,16 @@ class Registrar:
 
     def _apply(self, binding: Binding, now: float) -> list[Change]:
         bindings = self._bindings.setdefault(binding.aor, [])
-        old = next((b for b in bindings if b.same(binding)), None)
+        old = [b for b in bindings if b.same(binding)]
         if binding.expires_at <= now:
             if not bindings:
                 del self._bindings[binding.aor]
-            return [self._drop(old, "unregistered")] if old else []
+            return [self._drop(b, "unregistered") for b in old]
         if old:
-            bindings[bindings.index(old)] = replace(binding)
-            moved = old.contact != binding.contact or old.source != binding.source
-            return [Change(True, binding, "moved", len(bindings))] if moved else []
+            bindings[bindings.index(old[0])] = binding
+            gone = [self._drop(b, "replaced") for b in old[1:]]  # one by its instance, another by its address
+            moved = old[0].contact != binding.contact or old[0].source != binding.source
+            return [*gone, Change(True, binding, "moved", len(bindings))] if moved else gone
         changes = []
         if len(bindings) >= MAX_CONTACTS:
             changes.append(self._drop(min(bindings, key=lambda b: b.updated), "pushed out by a newer contact"))

@@ -160,7 +160,8 @@ def parse(data: bytes) -> SessionDescription:
     head = lines[: starts[0]] if starts else lines
     session = _session(head)
     direction = _direction(_attributes(head)) or "sendrecv"
-    media = tuple(_media(lines[i:j], direction) for i, j in zip(starts, [*starts[1:], len(lines)], strict=True))
+    ends = [*starts[1:], len(lines)]
+    media = tuple(_media(lines[i:j], direction) for i, j in zip(starts, ends, strict=False))
     session = replace(session, media=media)
     for stream in media:
         if stream.port and not session.address_of(stream):
