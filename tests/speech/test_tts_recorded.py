@@ -108,8 +108,8 @@ def test_a_recording_of_another_form_says_how_to_change_it(root: Path) -> None:
 
 def test_pieces_join_longest_first() -> None:
     assert split("二百三十四元", ["二", "二百", "三十", "三十四", "四", "元"]) == [
-        ("二百", -15),
-        ("三十四", -15),
+        ("二百", 10),
+        ("三十四", 10),
         ("元", 0),
     ]
     assert split("幺二，三", ["幺", "二", "三"]) == [("幺", 20), ("二", PAUSES["，"]), ("三", 0)]
