@@ -35,6 +35,8 @@ def phrase_in(text: str, templates: Iterable[str]) -> str | None:
     """The first phrase in the text that is not negated ("not stolen", 没有被盗) nor supposed ("if it was stolen")."""
     text = normal(text)
     for words, pattern in _phrases(tuple(templates)):
+        if words not in text:
+            continue
         guard = _ZH_GUARD if is_mandarin(words) else _EN_GUARD
         if any(not guard.search(text[: match.start()]) for match in pattern.finditer(text)):
             return words

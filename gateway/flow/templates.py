@@ -83,7 +83,7 @@ def segments(template: str, values: Mapping[str, Segment]) -> tuple[Segment, ...
     """
     parts: list[Segment] = [Text("")]
     for piece in re.split(r"(\{[^{}]*\})", template):
-        value = values.get(piece[1:-1]) if piece.startswith("{") else Text(_SPACES.sub(" ", piece))
+        value = values.get(piece[1:-1]) if piece.startswith("{") else Text(piece)
         last = parts[-1]
         if isinstance(value, Text) and isinstance(last, Text):
             parts[-1] = Text(last.text + value.text)
@@ -97,7 +97,8 @@ def _trimmed(parts: list[Segment], mandarin: bool) -> Iterator[Segment]:
         if not isinstance(part, Text):
             yield part
             continue
-        words = part.text.lstrip(_PUNCTUATION).rstrip() if mandarin else part.text
+        words = _SPACES.sub(" ", part.text)
+        words = words.lstrip(_PUNCTUATION).rstrip() if mandarin else words
         words = words.lstrip() if i == 0 else words
         words = words.rstrip() if i == len(parts) - 1 else words
         if words:
@@ -118,14 +119,18 @@ def position_values(position: int, wait_s: float | None) -> dict[str, Segment]:
 
 
 def fixed_texts(flow: Flow) -> list[tuple[str, str]]:
-    """Every (text, language) the flow can say that is known when it is loaded, for rendering ahead; no doubles."""
+    """Every (text, language) the flow can say that is known when it is loaded, for rendering ahead; no doubles.
+
+    Of prompts with values in them the Mandarin fragments are given; in other languages such a sentence is rendered
+    whole when its values are known.
+    """
     found: dict[tuple[str, str], None] = {}
     for texts in flow.prompts.values():
         for language, template in texts.items():
             for values in _fillings(flow, template, language):
-                for part in segments(template, values):
-                    if isinstance(part, Text) and part.text.strip(_PUNCTUATION):
-                        found[part.text.strip(), language] = None
+                parts = segments(template, values)
+                if is_mandarin(template) or len(parts) == 1:
+                    found |= {(part.text, language): None for part in parts if isinstance(part, Text)}
     return list(found)
 
 

@@ -84,7 +84,7 @@ BROKEN = [
     ("{after_ms: 4000,", "{after_ms: soon,", "4:25 after_ms of a step of no_input can't be used"),
     (', {goto: "queue:general"}]\n  no_match', "]\n  no_match", "4:14 no_input never ends at a human"),
     ("menus:\n", "menus:\n  end: {say: ask, help: root_keys, intents: [agent]}\n", "31:3 menu end can't be reached"),
-    ('"1": agent}}', '"1": agent, "2": "menu:end"}}\n  end: {say: ask, help: root_keys}', "32:3 menu end leads nowhere"),
+    ('agent}}', 'agent, "2": "menu:end"}}\n  end: {say: ask, help: root_keys}', "32:3 menu end leads nowhere"),
     ('keys: {"1": agent}', 'keys: {"1": agent, "1": agent}', "31:60 key 1 stands twice in one map"),
     ("  general:\n", "  general: {hours: work}\n", "33:20 unknown hours work"),
     ("  general:\n", "  general: {skils: {a: 1}}\n", "33:13 unknown key in queue general: skils"),
