@@ -287,7 +287,9 @@ class Conversation:
         body = self.describe(self._change_out)
         headers = [*self._signed("INVITE"), self.stack.contact, ("Allow", ALLOW), ("Content-Type", SDP_TYPE)]
         request = self._change_sent = self.dialog.request("INVITE", headers, body)
-        self.stack.request(request, self.place, lambda response: self._on_change(request, response))
+        sent = self.stack.request(request, self.place, lambda response: self._on_change(request, response))
+        if sent:
+            self.stack.after(64 * self.stack.config.base.t1, sent.expire)
 
     def _on_change(self, request: Request, response: Response) -> None:
         status = response.status

@@ -317,8 +317,9 @@ def parse(data: bytes) -> Request | Response:
         return response
     line = _REQUEST_LINE.fullmatch(start)
     if not line:
-        guess = _REQUEST_LINE.search(" ".join(start.split())) if start.rstrip().upper().endswith("SIP/2.0") else None
-        request = Request(guess[1], guess[2], headers, body) if guess else None
+        words = start.split()
+        guess = len(words) > 2 and words[-1].upper() == "SIP/2.0" and grammar.is_token(words[0])
+        request = Request(words[0], words[1], headers, body) if guess else None
         raise MessageError("The first line is neither a request nor a response", 400, _answerable(request))
     request = Request(line[1], line[2], headers, body)
     if line[3] != "2.0":

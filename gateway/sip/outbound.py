@@ -122,12 +122,7 @@ class Attempt:
         self.stack.transactions.client(
             Request("CANCEL", request.uri, headers), invite.destination, lambda message: None
         )
-        self.stack.after(64 * self.stack.config.base.t1, lambda: self._cancel_unheard(invite))
-
-    def _cancel_unheard(self, invite: Transaction) -> None:
-        if not invite.answered:
-            invite.destroy()
-            self._fail(408, "No Answer To CANCEL")
+        self.stack.after(64 * self.stack.config.base.t1, invite.expire)
 
     def _heard(self, request: Request, response: Response) -> None:
         status = response.status

@@ -213,7 +213,7 @@ class Transaction:
 
     @property
     def answered(self) -> bool:
-        """Whether a final response was sent or received."""
+        """Whether a final response was sent or received, or none can be any more."""
         return self.state not in (State.CALLING, State.TRYING, State.PROCEEDING)
 
     def step(self, event: str, message: Message | None = None) -> bool:
@@ -232,6 +232,12 @@ class Transaction:
         """Ends it without another word (RFC 3261 section 9.1: an INVITE cancelled 64*T1 ago)."""
         self.state = State.TERMINATED
         self._layer.forget(self)
+
+    def expire(self) -> None:
+        """Gives up a client transaction that had a provisional response and then nothing: a local 408 for the user."""
+        if not self.answered:
+            self.destroy()
+            self._act("late", None)
 
     def silence(self) -> None:
         for alarm in self._timers.values():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.sip.message import Request, Response, parse
-from tests.sip.wire import Node, Wire
+from gateway.sip.message import Request, Response
+from tests.sip.wire import Node, Wire, peek
 
 PHONE = ("10.0.0.9", 5060)
 SDP = (
@@ -54,7 +54,7 @@ def ask(wire: Wire, node: Node, data: bytes, wait: float = 0.05) -> list[Request
     node.endpoint.receive(data, PHONE, wire.now)
     wire.collect(node)
     wire.run(wait)
-    return [parse(item) for item in wire.raw.get(PHONE, [])]
+    return [peek(item) for item in wire.raw.get(PHONE, [])]
 
 
 def status(wire: Wire, node: Node, data: bytes) -> int:
