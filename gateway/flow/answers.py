@@ -7,6 +7,7 @@ from gateway.flow.bands import Band, band
 from gateway.flow.emergency import emergency_in
 from gateway.flow.flatten import keys_of, sayable_only
 from gateway.flow.lost import no_match, not_answered, rejected
+from gateway.flow.model import Target
 from gateway.flow.moves import MASK, MAX_PENDING, Moves
 from gateway.flow.slots import continued, from_keys, parse, passing, yes_no
 from gateway.flow.state import ASKING
@@ -142,7 +143,7 @@ def _heard_menu(m: Moves, event: Heard) -> None:
         runner_up=second,
         runner_up_score=round(second_score, 3),
     )
-    if in_band == "accept":
+    if in_band == "accept" or Target("intent", best) == m.flow.defaults.human:
         m.intent(best, f"said: intent {best} at {score:.2f}", event.text, found)
     else:
         m.confirm(best, found)
@@ -175,9 +176,11 @@ def _heard_slot(m: Moves, event: Heard) -> None:
 
 
 def _another(m: Moves, event: Heard) -> bool:
-    """Instead of answering, the caller clearly named another intent."""
+    """Instead of answering, the caller clearly named another intent, or somehow asked for a human."""
     ranked, in_band = _band(m, event.ranked)
-    if in_band != "accept" or ranked.best[0] == m.state.intent or ranked.best[0] not in m.flow.intents:
+    best = ranked.best[0]
+    clear = in_band == "accept" or (in_band == "confirm" and Target("intent", best) == m.flow.defaults.human)
+    if not clear or best == m.state.intent or best not in m.flow.intents:
         return False
     m.set(phase="menu")
     _heard_menu(m, event)

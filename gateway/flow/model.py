@@ -168,7 +168,10 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class FlowQueue:
-    """Callers waiting for a human; routing makes its Queue of it. `say`: role to prompt name. Times in seconds."""
+    """Callers waiting for a human; routing makes its Queue of it. `say`: role to prompt name. Times in seconds.
+
+    `emergency`: everyone in it goes before all other callers, at any hour.
+    """
 
     id: str
     skills: Mapping[str, int] = field(default_factory=dict)
@@ -177,6 +180,7 @@ class FlowQueue:
     announce_s: float = 30.0
     wrap_up_s: float = 0.0
     hours: str | None = None
+    emergency: bool = False
     say: Mapping[str, str] = field(default_factory=dict)
     mark: Mark | None = field(default=None, compare=False)
 

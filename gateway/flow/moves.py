@@ -107,8 +107,12 @@ class Moves:
         """A prompt made ready to be spoken; `extra` values go before slots."""
         tag = language or self.state.language
         defaults = self.flow.defaults
-        parts = prompt(self.flow, name, tag, {**self.values(), **(extra or {})})
-        return Say(name, parts, tag, defaults.barge_in, defaults.keys_stop, defaults.min_units.get(tag, 1))
+        values = {**self.values(), **(extra or {})}
+        parts = prompt(self.flow, name, tag, values)
+        slots = (self.flow.slots.get(slot) for slot, value in values.items() if value in parts)
+        secret = any(slot is not None and slot.sensitive for slot in slots)
+        units = defaults.min_units.get(tag, 1)
+        return Say(name, parts, tag, defaults.barge_in, defaults.keys_stop, units, sensitive=secret)
 
     def state_that(self, name: str, extra: Mapping[str, Segment] | None = None) -> None:
         """Say something that stays, whatever is asked after it."""
@@ -329,6 +333,7 @@ class Moves:
 
     def enqueue(self, queue: str, reason: str, emergency: bool = False) -> None:
         """Hand the caller to a queue; outside its hours take a message, unless it is an emergency."""
+        emergency = emergency or self.flow.queues[queue].emergency
         hours = self.flow.hours.get(self.flow.queues[queue].hours or "")
         if hours and not emergency and not is_open(hours, self.now.utc):
             self.statements.append(self.say(self.flow.prompt_for(queue, "closed")))

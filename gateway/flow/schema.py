@@ -215,6 +215,7 @@ class Sections(Shapes):
                 announce_s=f.duration("announce_s", 30.0),
                 wrap_up_s=f.duration("wrap_up_s", 0.0),
                 hours=f.text("hours", None),
+                emergency=f.flag("emergency", False),
                 say=prompts,
                 mark=node.key_mark,
             )

@@ -124,6 +124,7 @@ class Say:
 
     `barge_in`: whether speech stops it; `keys_stop`: whether a key stops it; `min_units`: words (English) or
     characters (Mandarin) that must be recognized before an interruption is final. `prompt` names it in records.
+    `sensitive`: a sensitive value is spoken, so that the words must not stand in records.
     """
 
     prompt: str
@@ -133,6 +134,7 @@ class Say:
     keys_stop: bool = True
     min_units: int = 1
     queue: bool = False
+    sensitive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

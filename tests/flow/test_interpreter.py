@@ -134,13 +134,26 @@ def test_unsure_intent_is_confirmed_by_word_or_key() -> None:
         assert talk.prompts == ["ask"]
         assert talk.state.phase == "menu"
     talk = Talk().greeted().send(Heard("a loan maybe", perhaps("loan")), Heard("no i lost my card", sure("card_lost")))
-    assert talk.get(Enqueue)[0].queue == "cards"
+    assert talk.get(Enqueue)[0].queue == "fraud"
 
 
 def test_two_close_intents_are_confirmed_though_the_best_is_high() -> None:
     close = Ranked((("card_bill", 0.85), ("card_activate", 0.8)))
     talk = Talk().greeted().send(Heard("my card", close))
     assert talk.prompts == ["confirm"]
+
+
+def test_somehow_asking_for_a_person_is_never_questioned() -> None:
+    for before in ([], [Heard("x", sure("balance"))], [Heard("x", perhaps("loan"))]):
+        talk = Talk().greeted().send(*before, Heard("i'd rather not talk to a machine", perhaps("agent")))
+        assert talk.get(Enqueue)[0].queue == "general", before
+
+
+def test_an_emergency_queue_is_one_however_it_was_reached() -> None:
+    for way in (Key("6"), Heard("payments i never made", sure("fraud")), Heard("i lost my card", sure("card_lost"))):
+        talk = Talk().greeted().send(way)
+        assert talk.prompts == ["emergency"]
+        assert (talk.get(Enqueue)[0].queue, talk.get(Enqueue)[0].emergency) == ("fraud", True)
 
 
 def test_confirming_never_goes_round_for_ever() -> None:
@@ -333,6 +346,21 @@ def test_sensitive_slot_pauses_the_recording_and_is_masked() -> None:
     assert "4417" not in str([c for c in talk.all if isinstance(c, Note)])
     assert "purple" not in str([c for c in talk.all if isinstance(c, Note)])
     assert talk.notes("filled") == [{"slot": "card_last4", "value": "****", "by": "speech"}]
+
+
+def test_a_sensitive_value_read_back_is_marked_so() -> None:
+    flow = shipped("bank")
+    slots = {**flow.slots, "card_last4": replace(flow.slots["card_last4"], confirm="visit_right")}
+    prompts = {
+        **flow.prompts,
+        "visit_right": {"en-US": "{card_last4}. Is that right?", "zh-CN": "{card_last4}，对吗？"},
+    }
+    talk = Talk(flow=replace(flow, slots=slots, prompts=prompts)).greeted()
+    talk.send(Heard("balance", sure("balance")), Heard("four four one seven"))
+    assert [s.sensitive for s in talk.get(Say)] == [True]
+    assert [s.sensitive for s in talk.send(Heard("no")).get(Say)] == [False, False]
+    assert talk.get(ResumeRecording) == []
+    assert isinstance(talk.keys("4417").last[0], ResumeRecording)
 
 
 def test_sensitive_value_in_passing_is_masked() -> None:

@@ -87,7 +87,7 @@ def test_queue_prompts_speak_place_and_minutes() -> None:
     values = position_values(3, 61.0)
     assert prompt(flow, "position", "en-US", values)[1] == Value("ordinal", "3")
     assert prompt(flow, "wait", "zh-CN", values) == (Text("预计等待"), Value("number", "2"), Text("分钟。"))
-    assert flow.prompt_for("fraud", "hold") == "emergency"
+    assert flow.prompt_for("fraud", "hold") == "hold"
     assert flow.prompt_for("cards", "nobody") == "nobody"
 
 
