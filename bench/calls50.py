@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +77,11 @@ class Cost:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    below = []
+    """A process and all below it; threads and processes that end meanwhile are passed over."""
+    below: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        below += [int(child) for child in task.read_text().split()]
+        with suppress(OSError):
+            below += [int(child) for child in task.read_text().split()]
     return [pid, *(each for child in below for each in family(child))]
 
 
@@ -100,7 +102,9 @@ def costs(name: str, pid: int, below: bool) -> dict[tuple[int, int], Cost]:
 
 def job(pid: int) -> str:
     """What a child process was started for: the last of its command line that is a word."""
-    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    words: list[str] = []
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     return next((word[-40:] for word in reversed(words) if word and not word.lstrip("-").isdigit()), "")
 
 
