@@ -66,7 +66,7 @@ def _slot_key(m: Moves, key: str) -> None:
 
 def digits_ended(m: Moves) -> None:
     slot, digits = m.slot(), m.state.digits
-    value = from_keys(slot.kind, digits, m.now, slot.length, slot.currency)
+    value = from_keys(slot.kind, digits, m.local, slot.length, slot.currency)
     if value is None:
         m.note("no_match", slot=slot.id, keys=MASK if slot.sensitive else digits)
         m.failed_slot("not understood")
@@ -119,7 +119,7 @@ def _found(m: Moves, intent: str, text: str) -> tuple[tuple[str, Value], ...]:
     pairs = []
     for name in m.flow.intents[intent].slots:
         slot = m.flow.slots[name]
-        value = passing(slot.kind, text, m.state.language, m.now, slot.length, slot.currency)
+        value = passing(slot.kind, text, m.state.language, m.local, slot.length, slot.currency)
         if value is not None:
             pairs.append((name, value))
     return tuple(pairs)
@@ -163,7 +163,7 @@ def _heard_more(m: Moves, event: Heard) -> None:
 def _heard_slot(m: Moves, event: Heard) -> None:
     slot = m.slot()
     whole = continued(m.state.digits, event.text, slot.length) if slot.kind == "digits" else None
-    value = whole or parse(slot.kind, event.text, m.state.language, m.now, slot.length, slot.currency)
+    value = whole or parse(slot.kind, event.text, m.state.language, m.local, slot.length, slot.currency)
     if value is not None and slot.kind == "digits" and slot.length and len(value.value) < slot.length:
         m.set(digits=value.value, silent=0)
         m.hear("digits")
@@ -193,7 +193,7 @@ def _heard_yes_no(m: Moves, event: Heard) -> None:
     if m.state.phase == "readback" and answer is not True:
         slot = m.slot()
         value = (
-            parse(slot.kind, event.text, m.state.language, m.now, slot.length, slot.currency)
+            parse(slot.kind, event.text, m.state.language, m.local, slot.length, slot.currency)
             if slot.kind != "yesno"
             else None
         )

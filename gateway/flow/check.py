@@ -14,7 +14,7 @@ from gateway.flow.model import Flow, Target
 from gateway.flow.nodes import read
 from gateway.flow.schema import read_flow
 from gateway.flow.templates import expand, names
-from gateway.flow.words import normal
+from gateway.flow.words import is_mandarin, normal
 
 UNREACHABLE = "can't be reached"
 
@@ -177,6 +177,7 @@ class Advising(Rules):
     def check(self, agents: Iterable[Staff] | None = None) -> None:
         self.reach()
         self.keys_on_keypad()
+        self.nearly_shared()
         self.secrets()
         self.unused()
         if agents is not None:
@@ -201,6 +202,22 @@ class Advising(Rules):
                     self.report.add(
                         f"keys {first} and {key} of menu {menu.id} lead to {target}", target.mark or menu.mark
                     )
+
+    def nearly_shared(self) -> None:
+        """Sentences of two intents that have the same words (Mandarin: characters) in another order."""
+        for tag in self.flow.languages:
+            owners: dict[frozenset[str], tuple[str, str]] = {}
+            for intent in self.flow.intents.values():
+                for i, template in enumerate(intent.utterances.get(tag, ())):
+                    for sentence in expand(template):
+                        words = normal(sentence)
+                        bag = frozenset(words if is_mandarin(words) else words.split())
+                        owner, other = owners.setdefault(bag, (intent.id, sentence))
+                        if owner != intent.id and len(bag) > 1:
+                            where = self.place("intents", intent.id, "utterances", tag, str(i))
+                            what = f"intents {owner} and {intent.id} nearly share a sentence"
+                            self.report.add(what, where, read=sentence, near=other)
+                            break
 
     def secrets(self) -> None:
         """Sensitive slots spoken where the recording runs."""

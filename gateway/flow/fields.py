@@ -117,9 +117,15 @@ class Fields:
         """true or false."""
         return self._take(key, default, "true or false", lambda n: n.value if isinstance(n.value, bool) else None)
 
-    def duration(self, key: str, default: Any = _MISSING) -> Any:
-        """Seconds as a float, from a number (of seconds) or text such as 500ms, 15s, 2m, 1h."""
-        return self._take(key, default, "a duration such as 15s or 500ms", duration_of)
+    def duration(self, key: str, default: Any = _MISSING, low: float = 0.0) -> Any:
+        """Seconds as a float, at least `low`, from a number (of seconds) or text such as 500ms, 15s, 2m, 1h."""
+
+        def convert(node: Node) -> float | None:
+            seconds = duration_of(node)
+            return seconds if seconds is not None and seconds >= low else None
+
+        expected = "a duration such as 15s or 500ms" + (f", at least {low:g}s" if low else "")
+        return self._take(key, default, expected, convert)
 
     def choice(self, key: str, choices: Sequence[str], default: Any = _MISSING) -> Any:
         """One of the given words."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, tzinfo
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from gateway.core.errors import Mark
 
@@ -160,7 +159,7 @@ class Hours:
     """Opening times. `week`: Monday first, for each day (from, to) pairs in minutes after local midnight."""
 
     id: str
-    tz: ZoneInfo
+    tz: tzinfo
     week: tuple[tuple[tuple[int, int], ...], ...]
     holidays: frozenset[date] = frozenset()
     mark: Mark | None = field(default=None, compare=False)
@@ -220,7 +219,8 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One YAML file. `languages[0]` is spoken when nothing else was chosen; `numbers`: number dialled to language."""
+    """One YAML file. `languages[0]` is spoken when nothing else was chosen; `numbers`: number dialled to language;
+    `tz`: where "tomorrow" is reckoned."""
 
     id: str
     version: str
@@ -234,6 +234,7 @@ class Flow:
     actions: Mapping[str, Action]
     hours: Mapping[str, Hours]
     queues: Mapping[str, FlowQueue]
+    tz: tzinfo = UTC
     numbers: Mapping[str, str] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
     file: str = ""

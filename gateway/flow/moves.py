@@ -49,10 +49,11 @@ Expect = Literal["menu", "yesno", "digits", "amount", "date"]
 
 
 class Moves:
-    """A state being advanced at one instant."""
+    """A state being advanced at one instant; `local` is that instant where the flow is at home, for dates."""
 
     def __init__(self, flow: Flow, state: State, now: Moment) -> None:
         self.flow, self.state, self.now = flow, state, now
+        self.local = Moment(now.mono, now.utc.astimezone(flow.tz))
         self.secret_before = self.secret
         self.notes: list[Note] = []
         self.statements: list[Say] = []
@@ -122,7 +123,7 @@ class Moves:
         """Ask a question and listen. It takes the place of a question asked earlier in this step."""
         self.questions = [s for s in says if s.segments]
         if remember:
-            self.set(said=tuple(self.questions))
+            self.set(said=(*self.statements, *self.questions))
         self.hear(expect)
 
     def hear(self, expect: Expect) -> None:
@@ -208,11 +209,11 @@ class Moves:
             self.go(menu.closed or Target("message", self.flow.human_queue), f"menu {name} is closed")
             return
         been = name in self.state.path[:-1]
-        says = [self.say(menu.say_again if been and menu.say_again else menu.say)]
+        offers: list[Say] = []
         if not self.state.offered and name == self.flow.start:
-            says += [self.say("language", tag) for tag in self.flow.languages if tag != self.state.language]
+            offers = [self.say("language", tag) for tag in self.flow.languages if tag != self.state.language]
         self.set(offered=True)
-        self.ask(*says)
+        self.ask(*offers, self.say(menu.say_again if been and menu.say_again else menu.say))
 
     def intent(self, name: str, reason: str, text: str = "", found: tuple[tuple[str, Value], ...] = ()) -> None:
         """Do what the caller wants: fill its slots, then go where it leads."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from datetime import date
+from datetime import date, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
-from gateway.core.errors import Mark
+from gateway.core.errors import Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.hours import DAYS, days_of, spans_of
 from gateway.flow.model import (
@@ -174,12 +174,7 @@ class Sections(Shapes):
 
     def opening(self, name: str, node: Node) -> Hours:
         with Fields(node, self.report, f"hours {name}") as f:
-            zone = f.text("tz") or "UTC"
-            try:
-                tz = ZoneInfo(zone)
-            except (KeyError, OSError, ValueError):
-                self.report.add("unknown time zone", f.mark("tz"), read=zone, expected="a name such as Asia/Shanghai")
-                tz = ZoneInfo("UTC")
+            tz = self.zone(f) or self.tz
             week: list[tuple[tuple[int, int], ...]] = [() for _ in DAYS]
             for days, child in f.named("open", required=True):
                 spans = spans_of(text_of(child) or "")
@@ -191,6 +186,22 @@ class Sections(Shapes):
                     for day in days_of(days) or ():
                         week[day] = tuple(spans)
             return Hours(name, tz, tuple(week), frozenset(self.holidays(f)), node.key_mark)
+
+    def zone(self, f: Fields) -> tzinfo | None:
+        """The time zone under `tz`, None when none is given."""
+        name = f.text("tz", None)
+        if name is None:
+            return None
+        try:
+            return ZoneInfo(name)
+        except (KeyError, OSError, ValueError):
+            known = available_timezones()
+            do = None if known else "install time zone data: pip install tzdata"
+            expected = "a name such as Asia/Shanghai"
+            self.report.add(
+                "unknown time zone", f.mark("tz"), read=name, expected=expected, near=nearest(name, known), do=do
+            )
+            return None
 
     def holidays(self, f: Fields) -> list[date]:
         days = []
@@ -211,7 +222,7 @@ class Sections(Shapes):
                 id=name,
                 skills=skills,
                 priority=f.integer("priority", 0, -1000, 1000),
-                ring_s=f.duration("ring_s", 15.0),
+                ring_s=f.duration("ring_s", 15.0, low=1.0),
                 announce_s=f.duration("announce_s", 30.0),
                 wrap_up_s=f.duration("wrap_up_s", 0.0),
                 hours=f.text("hours", None),
@@ -287,7 +298,9 @@ def _head(f: Fields, r: Sections) -> dict[str, Any]:
             if language not in r.languages:
                 r.report.unknown("language", language, r.languages, child.mark)
             numbers[number] = language
+        r.tz = r.zone(g) or r.tz
         return {
+            "tz": r.tz,
             "id": g.text("id") or "",
             "version": g.text("version", ""),
             "languages": r.languages or ("en-US",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, tzinfo
 from typing import TypeVar
 
 from gateway.core.errors import nearest
@@ -24,6 +25,7 @@ class Shapes:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.languages: tuple[str, ...] = ()
+        self.tz: tzinfo = UTC
 
     def named(self, f: Fields, section: str, make: Callable[[str, Node], T], required: bool = False) -> dict[str, T]:
         """Reads each entry of a section of named things."""

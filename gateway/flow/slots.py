@@ -1,6 +1,7 @@
 """Slot values out of what callers say or key in: digits, amounts, dates, yes or no, in English and Mandarin.
 
-Every function is pure and gives None where nothing fits; dates are relative to `now`, weeks start on Monday.
+Every function is pure and gives None where nothing fits. Dates are relative to the day of `now` in the time zone its
+`utc` carries; weeks start on Monday.
 """
 
 from __future__ import annotations

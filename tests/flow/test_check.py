@@ -88,6 +88,7 @@ BROKEN = [
     ('keys: {"1": agent}', 'keys: {"1": agent, "1": agent}', "31:60 key 1 stands twice in one map"),
     ("  general:\n", "  general: {hours: work}\n", "33:20 unknown hours work"),
     ("  general:\n", "  general: {skils: {a: 1}}\n", "33:13 unknown key in queue general: skils"),
+    ("  general:\n", "  general: {ring_s: 0}\n", "33:21 ring_s of queue general can't be used"),
     ("  general:\n", "  general: {skills: {a: 9}}\n", "33:25 the level of skill a can't be used"),
     ("queues:", 'hours: {work: {tz: Mars/Base, open: {mon-fri: "9-5", noday: x}}}\nqueues:', "32:20 unknown time zone"),
     ("queues:", 'hours: {work: {tz: UTC, open: {mon-fri: "9-5", noday: closed}}}\nqueues:', "32:41 not opening hours"),
@@ -183,6 +184,8 @@ def test_shared_sentences(tmp_path: Path) -> None:
     goto: queue:general
 """
     assert "32:36 intents agent and boss share a sentence" in found(tmp_path, changed("menus:\n", more + "menus:\n"))
+    nearly = changed("menus:\n", more.replace("A (Person|chief)!", "person a") + "menus:\n")
+    assert "32:36 intents agent and boss nearly share a sentence" in found(tmp_path, nearly)
 
 
 @given(st.data())

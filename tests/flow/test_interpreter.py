@@ -92,9 +92,9 @@ def test_notice_then_welcome_with_barge_in_and_listening() -> None:
     assert (notice.prompt, notice.barge_in, notice.keys_stop) == ("recording", False, False)
     assert talk.get(Listen) == []
     talk.send(PromptDone())
-    welcome, offer = talk.get(Say)
-    assert (welcome.prompt, welcome.language, welcome.barge_in, welcome.queue) == ("welcome", "en-US", True, False)
-    assert (offer.prompt, offer.language, offer.queue) == ("language", "zh-CN", True)
+    offer, welcome = talk.get(Say)
+    assert (offer.prompt, offer.language, offer.queue) == ("language", "zh-CN", False)
+    assert (welcome.prompt, welcome.language, welcome.barge_in, welcome.queue) == ("welcome", "en-US", True, True)
     (listen,) = talk.get(Listen)
     assert (listen.expect, listen.language, listen.sensitive) == ("menu", "en-US", False)
     assert "your balance" in listen.hints
@@ -200,6 +200,19 @@ def test_repeat_by_word_and_key(words: str) -> None:
     assert [c for c in talk.send(Heard(words)).last if isinstance(c, Say)] == said
     assert [c for c in talk.keys("9").last if isinstance(c, Say)] == said
     assert len(talk.get(Listen)) == 1
+
+
+def test_repeat_tells_a_result_once_more() -> None:
+    talk = Talk().greeted().keys("13").send(ActionDone("exchange_rate", {"rate": "7.12"})).keys("9")
+    assert talk.prompts == ["rate_is", "more"]
+    assert [s.queue for s in talk.get(Say)] == [False, True]
+
+
+def test_tomorrow_is_reckoned_where_the_flow_is_at_home() -> None:
+    talk = Talk()
+    talk.now = Moment(100.0, datetime(2026, 11, 16, 20, 0, tzinfo=UTC))  # 04:00 on the 17th in Shanghai
+    talk.greeted().send(Heard("can i open an account tomorrow", sure("open_account")))
+    assert talk.get(Say)[0].segments[0] == Value("date", "2026-11-18")
 
 
 def test_back_walks_the_menus_up() -> None:
