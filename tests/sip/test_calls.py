@@ -8,6 +8,7 @@ import pytest
 
 from gateway.core.errors import SipError
 from gateway.sip import sdp
+from gateway.sip.auth import Account, digest, fields, response
 from gateway.sip.events import (
     CallAnswered,
     CallCancelled,
@@ -580,3 +581,42 @@ def test_the_endpoint_leaves_in_order() -> None:
     wire.run(0.1)
     assert caller.last(CallEnded).reason == "closing down"
     assert not gateway.endpoint.busy
+
+
+def test_a_proxys_challenge_is_answered_for_the_invite_and_again_for_the_bye() -> None:
+    wire = Wire()
+    node = wire.node("10.0.0.2")
+    call = node.invite("sip:x@10.0.0.9", OFFER, credentials=[Account("us", "pw", realm="pbx")])
+    wire.run(0.02)
+    challenge = {"Proxy_Authenticate": 'Digest realm="pbx", nonce="n1", qop="auth", algorithm=SHA-256'}
+    ack, again = ask(wire, node, reply(parse(wire.raw[PHONE][0]), 407, **challenge))
+    assert (ack.method, again.method, again.cseq) == ("ACK", "INVITE", (2, "INVITE"))
+    given = fields(again.get("Proxy-Authorization"))
+    expected = response(
+        digest("SHA-256", "us:pbx:pw"), "SHA-256", "INVITE", again.uri, "n1", "auth", "00000001", given["cnonce"]
+    )
+    assert (given["response"], given["nc"]) == (expected, "00000001")
+    (acked,) = ask(wire, node, reply(again, 200, body=SDP))
+    assert acked.get("Proxy-Authorization") == again.get("Proxy-Authorization")
+    node.hangup(call)
+    wire.run(0.02)
+    bye = parse(wire.raw[PHONE][-1])
+    assert fields(bye.get("Proxy-Authorization"))["nc"] == "00000002"
+    challenge = {"Proxy_Authenticate": 'Digest realm="pbx", nonce="n2", qop="auth"'}
+    (signed,) = ask(wire, node, reply(bye, 407, **challenge))
+    assert (signed.method, fields(signed.get("Proxy-Authorization"))["nonce"]) == ("BYE", "n2")
+    ask(wire, node, reply(signed, 200))
+    settled(wire, node)
+
+
+def test_credentials_that_do_not_serve_are_not_tried_twice() -> None:
+    wire = Wire()
+    node = wire.node("10.0.0.2", credentials=(Account("us", "wrong"),))
+    node.invite("sip:x@10.0.0.9", OFFER)
+    wire.run(0.02)
+    challenge = {"WWW_Authenticate": 'Digest realm="pbx", nonce="n1"'}
+    _, again = ask(wire, node, reply(parse(wire.raw[PHONE][0]), 401, **challenge))
+    (ack,) = ask(wire, node, reply(again, 401, **challenge))
+    assert ack.method == "ACK"
+    assert node.last(CallFailed).status == 401
+    settled(wire, node)

@@ -14,15 +14,19 @@ from gateway.sip import sdp
 from gateway.sip.config import Account, Trunk
 from gateway.sip.events import (
     CallAnswered,
+    CallCancelled,
     CallConfirmed,
     CallEnded,
+    CallFailed,
     CallOffered,
     CallProgress,
     ChangeAnswered,
     ContactDown,
     ContactUp,
+    InfoDigit,
     OfferChanged,
 )
+from gateway.sip.transaction import Base
 from tests.sip.peers import Baresip, Running, Sipp, free_port, run
 
 pytestmark = pytest.mark.peers
@@ -156,4 +160,131 @@ async def test_pyvoip_calls_with_credentials_and_hangs_up(pyvoip: str) -> None:
     node.udp.answer(offered.call, sdp.answer(offered.offer, "127.0.0.1", free_port()))
     assert (await node.wait(CallEnded)).by_peer
     assert "hung up" in await leave(phone)
+    await node.udp.close()
+
+
+# --- sipp, one behaviour each -------------------------------------------------------------------------------------
+
+
+async def answering(node: Running) -> CallOffered:
+    offered = await node.wait(CallOffered)
+    mine = sdp.answer(offered.offer, "127.0.0.1", 6000) if offered.offer else sdp.offer("127.0.0.1", 6000)
+    node.udp.answer(offered.call, mine)
+    return offered
+
+
+async def test_sipp_cancels_while_it_rings(tmp_path: Path) -> None:
+    node = await gateway()
+    sipp = await Sipp.start("cancel", tmp_path, node.udp.port, "-d", "100")
+    offered = await node.wait(CallOffered)
+    node.udp.ring(offered.call)
+    assert (await node.wait(CallCancelled)).call == offered.call
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_sipp_holds_and_resumes(tmp_path: Path) -> None:
+    node = await gateway()
+    sipp = await Sipp.start("hold", tmp_path, node.udp.port, "-d", "50")
+    offered = await answering(node)
+    for _ in range(2):
+        changed = await node.wait(OfferChanged)
+        node.udp.accept_change(offered.call, sdp.answer(changed.offer, "127.0.0.1", 6000))
+    assert (await node.wait(CallEnded)).by_peer
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_sipp_leaves_the_offer_to_us(tmp_path: Path) -> None:
+    node = await gateway()
+    sipp = await Sipp.start("late_offer", tmp_path, node.udp.port, "-d", "50")
+    await answering(node)
+    confirmed = await node.wait(CallConfirmed)
+    assert confirmed.media.encoding == "PCMU"
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_sipp_presses_keys_by_info(tmp_path: Path) -> None:
+    node = await gateway()
+    sipp = await Sipp.start("keys", tmp_path, node.udp.port)
+    await answering(node)
+    pressed = [await node.wait(InfoDigit) for _ in range(2)]
+    assert [(key.digit, key.ms) for key in pressed] == [("5", 120), ("#", 160)]
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_sipp_records_a_route_that_our_bye_takes(tmp_path: Path) -> None:
+    node = await gateway()
+    sipp = await Sipp.start("routed", tmp_path, node.udp.port)
+    offered = await answering(node)
+    await node.wait(CallConfirmed)
+    node.udp.hangup(offered.call)
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_sipp_never_acknowledges(tmp_path: Path) -> None:
+    node = await gateway(base=Base(t1=0.1))
+    sipp = await Sipp.start("no_ack", tmp_path, node.udp.port)
+    await answering(node)
+    ended = await node.wait(CallEnded, 15)
+    assert (ended.by_peer, ended.reason) == (False, "no ACK came")
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_sipp_is_refused(tmp_path: Path) -> None:
+    node = await gateway()
+    sipp = await Sipp.start("refused", tmp_path, node.udp.port)
+    node.udp.reject((await node.wait(CallOffered)).call, 486)
+    await sipp.good()
+    await node.udp.close()
+
+
+async def test_a_busy_sipp_phone(tmp_path: Path) -> None:
+    node = await gateway()
+    phone = await Sipp.start("busy_phone", tmp_path)
+    node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000))
+    assert (await node.wait(CallFailed)).status == 486
+    await phone.good()
+    await node.udp.close()
+
+
+async def test_a_sipp_phone_that_only_rings_is_cancelled(tmp_path: Path) -> None:
+    node = await gateway()
+    phone = await Sipp.start("ringing_phone", tmp_path)
+    call = node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000))
+    await node.wait(CallProgress)
+    node.udp.hangup(call, "ring time is over")
+    assert (await node.wait(CallFailed)).status == 487
+    await phone.good()
+    await node.udp.close()
+
+
+async def test_sipp_asks_for_credentials_before_it_answers(tmp_path: Path) -> None:
+    node = await gateway(credentials=(Account("us", "pw", realm="pbx"),))
+    phone = await Sipp.start("auth_phone", tmp_path)
+    call = node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000))
+    await node.wait(CallAnswered)
+    node.udp.hangup(call)
+    await phone.good()
+    await node.udp.close()
+
+
+async def test_a_hundred_sipp_calls_with_lost_packets(tmp_path: Path) -> None:
+    """One in ten of sipp's packets is lost, in both directions; sipp repeats, and so do we."""
+    node = await gateway(base=Base(t1=0.1))
+    node.on_event = lambda event: (
+        node.udp.answer(event.call, sdp.answer(event.offer, "127.0.0.1", 6000))
+        if isinstance(event, CallOffered)
+        else None
+    )
+    calls, more = 100, ("-r", "50", "-lost", "10", "-d", "100", "-nd", "-recv_timeout", "15000", "-m", "100")
+    sipp = await Sipp.start("call", tmp_path, node.udp.port, *more)
+    ended = [await node.wait(CallEnded, 30) for _ in range(calls)]
+    await sipp.done()
+    assert len({event.call for event in ended}) == calls
+    assert node.udp.endpoint.calls == ()
     await node.udp.close()
