@@ -41,9 +41,13 @@ def _mandarin_sounds(text: str) -> list[str]:
     return _runs(pinyin_keys(text), 1, 3, " ")
 
 
+def _mandarin_letters(text: str) -> list[str]:
+    return _runs(f" {' '.join(pinyin_keys(text))} ", 3, 5)
+
+
 VIEWS: dict[str, tuple[View, ...]] = {
     "en": (_english_words, _english_letters, _english_sounds),
-    "zh": (_mandarin_characters, _mandarin_sounds),
+    "zh": (_mandarin_characters, _mandarin_sounds, _mandarin_letters),
 }
 
 

@@ -24,7 +24,7 @@ Examples = Mapping[str, Sequence[str | Sequence[str]]]
 """Sentences an intent; an inner sequence holds the variants of one template, which count as one sentence."""
 
 _OUTSIDE = "-"
-_MEANING = 2.0
+_MEANING = 3.0
 """How much the kernel of meanings weighs against that of n-grams, which is 1."""
 _SHARPNESS = 2.0
 _BACKGROUND_IMPORTANCE = 0.5
@@ -158,7 +158,8 @@ class IntentModel:
 
 def _apart(kernel: Real, outside: NDArray[np.bool_], spared: int) -> NDArray[np.int64]:
     """The rows to learn from: all but the background sentences (the last `spared` excepted) too near an example."""
-    likeness = kernel / np.sqrt(np.outer(np.diag(kernel), np.diag(kernel)))
+    size = np.sqrt(np.maximum(np.diag(kernel), 1e-9))  # a sentence of hesitations only has no n-grams
+    likeness = kernel / np.outer(size, size)
     near = outside & (likeness[:, ~outside].max(axis=1) > _TOO_NEAR)
     near[len(near) - spared :] = False
     return np.flatnonzero(~near)

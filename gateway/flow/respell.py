@@ -52,7 +52,8 @@ def sound_cost(one: str, other: str) -> float:
     if one == other:
         return 0.0
     (head, tail), (head2, tail2) = _split(one), _split(other)
-    begin = 0.0 if head == head2 else 0.35 if any(head in p and head2 in p for p in _NEAR_INITIALS) else 0.6
+    near = head and head2 and any(head in pair and head2 in pair for pair in _NEAR_INITIALS)
+    begin = 0.0 if head == head2 else 0.35 if near else 0.6
     end = 0.0 if tail == tail2 else 0.3 if any(tail in g and tail2 in g for g in _NEAR_FINALS) else 0.7
     return min(_FAR, begin + end)
 
