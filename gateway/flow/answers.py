@@ -12,7 +12,7 @@ from gateway.flow.moves import MASK, MAX_PENDING, Moves
 from gateway.flow.slots import continued, from_keys, parse, passing, yes_no
 from gateway.flow.state import ASKING
 from gateway.flow.turn import Heard, Value
-from gateway.flow.words import wish
+from gateway.flow.words import language_wish, wish
 
 
 def drain(m: Moves) -> None:
@@ -91,11 +91,14 @@ def heard(m: Moves, event: Heard) -> None:
     if emergency(m, event.text) or m.state.phase not in ASKING:
         return
     m.set(speaking=False, hearing=False)
-    wanted = wish(event.text)
+    wanted, spoken = wish(event.text), language_wish(event.text)
+    other = next((tag for tag in m.flow.languages if spoken and tag.startswith(spoken)), m.state.language)
     if wanted == "human":
         m.note("matched", text=_shown(m, event.text), wish=wanted)
         m.clear(intent=m.state.intent, slots=m.state.slots)
         m.go(m.flow.defaults.human, "the caller asked for a person")
+    elif other != m.state.language:
+        m.language(other)
     elif wanted is not None:
         m.note("matched", text=_shown(m, event.text), wish=wanted)
         m.repeat() if wanted == "repeat" else m.back()

@@ -305,10 +305,11 @@ class Moves:
         else:
             self.menu(self.state.menu or self.flow.start, returning=True)
 
-    def language(self) -> None:
-        """To the flow's next language; the present question is asked again in it."""
+    def language(self, wanted: str | None = None) -> None:
+        """To a language, the flow's next one by default; the present question is asked again in it."""
         tags = self.flow.languages
-        self.set(language=tags[(tags.index(self.state.language) + 1) % len(tags)], offered=True, silent=0, lost=0)
+        following = tags[(tags.index(self.state.language) + 1) % len(tags)]
+        self.set(language=wanted or following, offered=True, silent=0, lost=0)
         self.note("language", language=self.state.language)
         if self.state.phase == "slot":
             self.ask_slot()

@@ -54,6 +54,19 @@ _WISHES: tuple[tuple[Wish, re.Pattern[str]], ...] = (
 )
 
 
+_LANGUAGES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    (
+        "zh",
+        re.compile(
+            rf"{_EN_FILLER}{_EN_ASK}(?:in\s+)?(?:mandarin|chinese|putonghua)(?:\s+(?:language|service))?{_EN_END}"
+        ),
+    ),
+    ("en", re.compile(rf"{_EN_FILLER}{_EN_ASK}(?:in\s+)?english(?:\s+(?:language|service))?{_EN_END}")),
+    ("zh", re.compile(f"{_ZH_FILLER}{_ZH_ASK}(?:说|讲|用)?(?:中文|普通话|国语|汉语)(?:服务)?{_ZH_END}")),
+    ("en", re.compile(f"{_ZH_FILLER}{_ZH_ASK}(?:说|讲|用)?(?:英文|英语)(?:服务)?{_ZH_END}")),
+)
+
+
 def normal(text: str) -> str:
     """Text made comparable: NFKC, lower case, single spaces, none beside Mandarin characters, and no punctuation but
     what stands inside numbers (1,050.50 12/3) and the signs $ and ¥."""
@@ -71,3 +84,9 @@ def wish(text: str) -> Wish | None:
     """What the whole utterance asks of the system itself, in either language; None when it is about something else."""
     text = normal(text)
     return next((kind for kind, pattern in _WISHES if pattern.match(text)), None)
+
+
+def language_wish(text: str) -> str | None:
+    """The language ("en" or "zh") the whole utterance asks to be served in, or None."""
+    text = normal(text)
+    return next((tag for tag, pattern in _LANGUAGES if pattern.match(text)), None)

@@ -112,6 +112,18 @@ def test_language_by_number_and_by_key() -> None:
     assert Talk(language="fr-FR").state.language == "en-US"
 
 
+@pytest.mark.parametrize(
+    ("language", "words", "then"),
+    [("en-US", "Mandarin please", "zh-CN"), ("en-US", "can i talk in chinese", "zh-CN"), ("en-US", "我要说中文", "zh-CN"),
+     ("zh-CN", "请用英语", "en-US"), ("zh-CN", "English, please!", "en-US"), ("en-US", "english please", "en-US"),
+     ("en-US", "is the chinese new year a holiday", "en-US")],
+)  # fmt: skip
+def test_language_by_word(language: str, words: str, then: str) -> None:
+    talk = Talk(language=language).greeted().send(Heard(words))
+    assert talk.state.language == then
+    assert talk.prompts == (["sorry"] if then == language else ["welcome"])
+
+
 def test_accepted_intent_goes_straight_to_its_queue() -> None:
     talk = Talk().greeted().send(Heard("i would like a car loan", sure("loan")))
     assert talk.prompts == ["hold"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gateway.core.ports import Ranked
+from gateway.flow.check import check, load
 from gateway.flow.model import Case, Flow
 from gateway.flow.turn import Enqueue, HangUp
 from gateway.flow.understanding import examples, serve
@@ -103,3 +106,12 @@ def test_a_failing_case_says_what_was_wrong() -> None:
     assert wrong[:2] == ["queue: expected cards, was loans", "end: expected hangup, was queue"]
     assert wrong[2].startswith("said: expected 'Bonjour'")
     assert len(wrong) == 3
+
+
+def test_the_flow_in_the_handbook_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "flows.md").read_text(encoding="utf-8")
+    path = tmp_path / "taxi.yaml"
+    path.write_text(page.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    assert [str(finding) for finding in check(path)] == []
+    flow = load(path)
+    assert [wrong for _, wrong in run_cases(flow, LikeExamples(flow))] == [[]]
