@@ -69,6 +69,7 @@ class Gateway:
         self.exchange: Exchange
         self.sip: UdpEndpoint
         self.http_port = 0
+        self.ready = False
         self._mind: Worker
         self._prompts: PromptStore
         self._ears: Ears
@@ -96,10 +97,12 @@ class Gateway:
         self._prompts = PromptStore(config.data / "prompts", voices(config.voices, root), media.load)
         self._ears = Ears(workers=config.recognizers)
         self._mind = self._new_mind(self.flows)
-        await self._prepare(stack)
         self.exchange = self._exchange(store, media, recordings)
+        await self._listen(stack)  # a port that is taken is known before a minute of loading
+        await self._prepare(stack)
         stack.push_async_callback(self.exchange.close)
-        await self._listen(stack)
+        self.sip.drain(False)
+        self.ready = True
 
     def _exchange(self, store: SqliteStore, media: MediaEngine, recordings: Path) -> Exchange:
         host = self.config.sip[0]
@@ -173,6 +176,7 @@ class Gateway:
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
         self.sip = await UdpEndpoint.open(Endpoint(settings), host, port, exchange.on_sip)
+        self.sip.drain()
         stack.push_async_callback(self.sip.close)
         exchange.endpoint = self.sip
         app = make_app(self._health, self.metrics.exposition)
@@ -207,7 +211,7 @@ class Gateway:
             "recognizer": "ok" if load.ready else "starting again",
             "intents": "ok" if self._mind.ready else "starting again",
         }
-        return Health(True, node_id(), self.exchange.draining, len(self.exchange.calls), checks)
+        return Health(self.ready, node_id(), self.exchange.draining, len(self.exchange.calls), checks)
 
     # --- understanding --------------------------------------------------------------------------------------------
 
