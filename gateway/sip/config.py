@@ -10,6 +10,7 @@ from functools import cached_property
 from gateway.core.errors import ConfigError
 from gateway.sip.auth import ALGORITHMS, Account
 from gateway.sip.transaction import Base
+from gateway.sip.uri import ip_of
 
 __all__ = ["Account", "SipConfig", "Trunk"]
 
@@ -86,6 +87,11 @@ class SipConfig:
     def hosts(self) -> frozenset[str]:
         """Hosts a Request-URI may name when it means us."""
         return frozenset(h.lower() for h in (self.domain, self.host, *self.aliases))
+
+    def means_us(self, host: str) -> bool:
+        """Whether a URI's host is ours: a configured name, or any IP address, since what arrives under an address of a
+        NAT or of another interface was sent to us, and nothing is ever sent on."""
+        return host.lower() in self.hosts or ip_of(host) is not None
 
     def serves(self, user: str) -> bool:
         """Whether somebody configured that `user` may be dialled."""

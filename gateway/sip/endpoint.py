@@ -180,6 +180,7 @@ class Endpoint:
             addressee=f"<{self.config.aor(uri.user or '')}>" if ours else None,
             extra=extra,
             accounts=credentials,
+            phone_lost=self._uas.lost,
         )
         if ours:
             phones = self.registrar.lookup(self.config.aor(uri.user or ""), now)

@@ -134,7 +134,8 @@ class ContactUp:
 
 @dataclass(frozen=True, slots=True)
 class ContactDown:
-    """A phone is gone. `left`: contacts the address of record still has."""
+    """A phone is gone: unregistered, expired, replaced, or unreachable when it was called. `left`: contacts the
+    address of record still has."""
 
     aor: str
     contact: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, sdp
@@ -133,6 +133,8 @@ class Attempt:
         elif status in (401, 407) and self._cancel is None and self._login.take(response):
             self.start()
         else:
+            if response.local and self.peer and not self._provisional:
+                self.call.phone_lost(self.peer)
             self._fail(status, grammar.clean(response.reason))
 
     def _fail(self, status: int, reason: str) -> None:
@@ -231,8 +233,10 @@ class Outbound:
         addressee: str | None,
         extra: Sequence[Header] = (),
         accounts: Sequence[Account] = (),
+        phone_lost: Callable[[Place], None] = lambda place: None,
     ) -> None:
         self.stack = stack
+        self.phone_lost = phone_lost
         self.handle = handle
         self.offer = sdp.replace_origin(offer, str(stack.rng.getrandbits(48)), "1")
         self.sender = sender

@@ -86,6 +86,9 @@ class Registrar:
     def drop(self, aor: str, reason: str) -> list[Change]:
         return [self._drop(b, reason) for b in list(self._bindings.get(aor, ()))]
 
+    def drop_at(self, source: Place, reason: str) -> list[Change]:
+        return [self._drop(b, reason) for b in self.all() if b.source == source]
+
     def register(self, aor: str, request: Request, source: Place, now: float) -> list[Change]:
         """Carries out a REGISTER that was allowed, all of it or nothing (10.3 step 7). Raises Refused."""
         cseq = request.cseq[0]

@@ -150,7 +150,7 @@ class Uas:
 
     def _ours(self, request: Request) -> bool:
         uri = request.target
-        return uri.scheme == "tel" or uri.host.lower() in self.stack.config.hosts
+        return uri.scheme == "tel" or self.stack.config.means_us(uri.host)
 
     # --- methods --------------------------------------------------------------------------------------------------
 
@@ -212,11 +212,10 @@ class Uas:
     def _caller(self, transaction: Transaction, request: Request, source: Place) -> tuple[Trunk | None, Account | None]:
         """Who vouches for an INVITE: one of our own phones by digest, else a trunk by its address. Neither: refused."""
         account = self.authenticator.accounts.get(request.from_.uri.user or "")
-        mine = account and request.from_.uri.host.lower() in self.stack.config.hosts
-        phones = self.registrar.lookup(self.stack.config.aor(account.user), self.stack.now) if account and mine else []
+        phones = self.registrar.lookup(self.stack.config.aor(account.user), self.stack.now) if account else []
         trunk = self.stack.config.trunk_at(source[0])
         says_who = bool(request.get("Authorization") or request.get("Proxy-Authorization"))
-        if trunk and not (says_who and mine) and source not in [phone.source for phone in phones]:
+        if trunk and not (account and says_who) and source not in [phone.source for phone in phones]:
             return trunk, None
         allowed = self._allowed(transaction, request)
         if allowed and allowed is not account:
@@ -251,7 +250,7 @@ class Uas:
         if account is None:
             return
         to = request.to.uri
-        if to.user != account.user or to.host.lower() not in stack.config.hosts:
+        if to.user != account.user or not stack.config.means_us(to.host):
             stack.refuse(transaction, 403)
             return
         aor = stack.config.aor(account.user)
@@ -273,6 +272,11 @@ class Uas:
 
     def _expire(self) -> None:
         self._tell(self.registrar.expire(self.stack.now))
+
+    def lost(self, place: Place) -> None:
+        """A phone did not even answer an INVITE: its contacts are gone until it registers again."""
+        self.stack.count("phones_lost")
+        self._tell(self.registrar.drop_at(place, "unreachable"))
 
     def drop(self, aor: str, reason: str) -> None:
         """Takes every contact of an address of record away."""

@@ -280,6 +280,22 @@ def test_giving_up_cancels_every_phone() -> None:
     assert gateway.last(CallFailed).status == 487
 
 
+def test_a_phone_that_vanished_is_taken_off_the_book_when_it_is_called() -> None:
+    wire, gateway, one, two, call = ringing()
+    gateway.hangup(call)
+    wire.run(1)
+    del wire.nodes[one.place]
+    second = gateway.invite("ann", sdp.offer("10.0.0.2", 6000))
+    gateway.unreachable(one.place)
+    down = gateway.last(ContactDown)
+    assert (down.contact, down.reason, down.left) == ("sip:ann@10.0.0.11:5060", "unreachable", 1)
+    assert gateway.of(CallFailed)[1:] == []
+    wire.run(0.1)
+    two.reject(two.last(CallOffered).call, 486)
+    wire.run(0.1)
+    assert gateway.last(CallFailed) == CallFailed(second, 486, "Busy Here")
+
+
 # --- 24 hours, as a value -----------------------------------------------------------------------------------------
 
 
