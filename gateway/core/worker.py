@@ -132,7 +132,7 @@ class Worker:
         """End the process at once; its calls fail with WorkerDied and it is started again."""
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)  # Process.kill would reap it under asyncio's own watcher
         self._ready.clear()
 
     async def close(self) -> None:
@@ -193,6 +193,8 @@ class Worker:
                 self._answer(*pickle.loads(await reader.readexactly(size)))
         except (asyncio.IncompleteReadError, ConnectionError, BrokenPipeError):
             return
+        except (pickle.UnpicklingError, AttributeError, ImportError) as problem:
+            raise WorkerDied(f"the worker {self.name} answered what can't be read", read=str(problem)) from None
         finally:
             pulse.cancel()
 
@@ -310,4 +312,5 @@ def portable(problem: BaseException) -> TrunklineError:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    # Through the import system, so that the errors raised here are the classes that the parent knows.
+    importlib.import_module("gateway.core.worker").serve(int(sys.argv[1]))

@@ -17,6 +17,8 @@ from gateway.core.ports import Hypothesis
 from gateway.speech import models
 from gateway.speech.language import Agreement, base, tidy
 
+BLOCK = 2 * SPEECH_RATE // 10
+"""Bytes given to Kaldi at a time (100 ms)."""
 DEFAULT = {"en-US": "vosk-en-US", "zh-CN": "vosk-zh-CN"}
 
 
@@ -62,15 +64,19 @@ class VoskStream:
 
     def __init__(self, kaldi: Any, language: str) -> None:
         self._kaldi, self._language = kaldi, language
-        self._half = b""
+        self._rest = b""
         self._pieces: list[dict[str, Any]] = []
         self._agreement = Agreement()
 
     def feed(self, pcm: bytes) -> None:
-        held = self._half + pcm
-        whole = len(held) // 2 * 2
-        self._half = held[whole:]
-        if whole and self._kaldi.AcceptWaveform(held[:whole]):
+        self._rest += pcm
+        # Kaldi adapts to the speaker block by block: blocks of one size make the result independent of the caller's.
+        while len(self._rest) >= BLOCK:
+            self._accept(self._rest[:BLOCK])
+            self._rest = self._rest[BLOCK:]
+
+    def _accept(self, pcm: bytes) -> None:
+        if self._kaldi.AcceptWaveform(pcm):
             self._pieces.append(json.loads(self._kaldi.Result()))
 
     def partial(self) -> Hypothesis | None:
@@ -80,6 +86,8 @@ class VoskStream:
         return Hypothesis(said, 0.5) if said else None
 
     def final(self) -> Hypothesis:
+        if self._rest:
+            self._accept(self._rest[: len(self._rest) // 2 * 2])
         self._pieces.append(json.loads(self._kaldi.FinalResult()))
         text = tidy(" ".join(piece.get("text", "") for piece in self._pieces), self._language)
         sure = [float(word.get("conf", 0.0)) for piece in self._pieces for word in piece.get("result", ())]

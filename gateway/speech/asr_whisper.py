@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from gateway.core.errors import ModelMissing
 from gateway.core.ports import Hypothesis
 from gateway.speech import models
-from gateway.speech.language import Agreement, base, tidy, units
-from gateway.speech.mel import HOP, log_mel
+from gateway.speech.language import Agreement, base, common, tidy, units
+from gateway.speech.mel import HOP, RATE, log_mel
 
 WHOLE = 3000
 """Mel frames of the window Whisper was trained on (30 s)."""
@@ -32,8 +32,10 @@ DOUBT = -1.0
 """Mean log probability of a token below which a final is decoded again with the whole window (Whisper's own
 threshold).
 """
-NOTHING = 0.6
-"""Probability of no speech above which a doubtful final is taken as silence (Whisper's own threshold)."""
+NOTHING = 0.5
+"""Probability of no speech above which nothing was said: noise gives 0.6-0.95 and would be heard as the hints, speech
+over the telephone gives at most 0.12.
+"""
 RATE_LIMIT = {"zh": 9.0, "en": 7.0}
 """Units (characters, words) a second that nobody speaks: more are repetitions made up by the decoder."""
 PLAIN_MANDARIN = "以下是普通话的句子。"
@@ -88,7 +90,7 @@ class WhisperRecognizer:
         mel = log_mel(samples, frames + frames % 2)
         encoded = self._model.encode(self._frames(np.ascontiguousarray(mel[None])))
         # Nobody says more than 8 tokens a second; without a limit a repetition runs to the decoder's end.
-        limit = 12 + 8 * len(samples) // 16000
+        limit = 12 + 8 * len(samples) // RATE
         found: Any = self._model.generate(
             encoded,
             [prompt],
@@ -115,28 +117,28 @@ class WhisperStream:
 
     def partial(self) -> Hypothesis | None:
         samples = self._samples()
-        if len(samples) < 4800:
+        if len(samples) < RATE * 3 // 10:
             return None
-        text, score, _ = self._recognizer.decode(samples, self._prompt, TAIL_PARTIAL, 1)
+        text, score, silence = self._recognizer.decode(samples, self._prompt, TAIL_PARTIAL, 1)
         text = tidy(text, self._language)
-        if repeats(text, len(samples) / 16000, self._language):
+        if silence > NOTHING or repeats(text, len(samples) / RATE, self._language):
             return None
         said = self._agreement.update(text)
         return Hypothesis(said, math.exp(score)) if said else None
 
     def final(self) -> Hypothesis:
         samples = self._samples()
-        seconds = len(samples) / 16000
+        seconds = len(samples) / RATE
         if seconds < 0.1:
             return Hypothesis("", 0.0, final=True)
         text, score, silence = self._recognizer.decode(
             samples, self._prompt, self._recognizer.tail, self._recognizer.beam
         )
         text = tidy(text, self._language)
-        if score < DOUBT or repeats(text, seconds, self._language) or not units(text):
+        if silence <= NOTHING and (score < DOUBT or repeats(text, seconds, self._language) or not units(text)):
             text, score, silence = self._recognizer.decode(samples, self._prompt, None, self._recognizer.beam)
             text = tidy(text, self._language)
-        if not units(text) or (silence > NOTHING and score < DOUBT):
+        if silence > NOTHING or not units(text):
             return Hypothesis("", 0.0, final=True)
         return Hypothesis(text, math.exp(score), final=True)
 

@@ -26,7 +26,10 @@ def download(url: str, goal: Path, sha256: str, progress: Callable[[int, int], N
     part = goal.with_name(goal.name + ".part")
     goal.parent.mkdir(parents=True, exist_ok=True)
     try:
-        fetch(url, part, progress)
+        if goal.exists():  # put there by hand
+            goal.replace(part)
+        else:
+            fetch(url, part, progress)
     except (urllib.error.URLError, OSError) as problem:
         reason = getattr(problem, "reason", None) or problem
         raise ModelMissing(
