@@ -114,7 +114,8 @@ def test_language_by_number_and_by_key() -> None:
 
 @pytest.mark.parametrize(
     ("language", "words", "then"),
-    [("en-US", "Mandarin please", "zh-CN"), ("en-US", "can i talk in chinese", "zh-CN"), ("en-US", "我要说中文", "zh-CN"),
+    [("en-US", "Mandarin please", "zh-CN"), ("en-US", "can i talk in chinese", "zh-CN"),
+     ("en-US", "我要说中文", "zh-CN"),
      ("zh-CN", "请用英语", "en-US"), ("zh-CN", "English, please!", "en-US"), ("en-US", "english please", "en-US"),
      ("en-US", "is the chinese new year a holiday", "en-US")],
 )  # fmt: skip
