@@ -155,7 +155,8 @@ class Rules:
         for name, rungs in (("no_input", self.flow.defaults.no_input), ("no_match", self.flow.defaults.no_match)):
             if not any(r.goto and self.flow.queue_of(r.goto) for r in rungs):
                 where = rungs[-1].mark if rungs else self.place("defaults")
-                self.report.add(f"{name} never ends at a human", where, expected='a last step {goto: "queue:x"}')
+                expected = f'{name}: under defaults, with a last step {{goto: "queue:x"}}'
+                self.report.add(f"{name} never ends at a human", where, expected=expected)
 
     def shared(self) -> None:
         """Sentences that stand in two intents."""

@@ -125,6 +125,7 @@ class Links:
         uses += [("actions", a.id, "say", a.say) for a in flow.actions.values()]
         for section, owner, key, name in uses:
             self.known("prompt", name, flow.prompts, flow.places.value(section, owner, key))
+        missing: dict[str, str] = {}
         for queue in flow.queues.values():
             for role in ROLES:
                 if role in queue.say:
@@ -132,19 +133,23 @@ class Links:
                         "prompt", queue.say[role], flow.prompts, flow.places.value("queues", queue.id, "say", role)
                     )
                 elif role not in flow.prompts:
-                    self.missing(role, "queues say it")
+                    missing[role] = "queues say it"
         for rung in (*flow.defaults.no_input, *flow.defaults.no_match):
             self.rung(rung)
         for name, when in SPOKEN.items():
             needed = when is not None and (name != "language" or len(flow.languages) > 1)
             if needed and name not in flow.prompts:
-                self.missing(name, when or "")
+                missing[name] = when or ""
+        self.missing(missing)
 
-    def missing(self, name: str, why: str) -> None:
-        """Report, once, a prompt the flow must have."""
-        what = f"prompt {name} is missing"
-        if all(item.what != what for item in self.report.items):
-            self.report.add(what, self.flow.places.key("prompts"), expected=f"{name}: under prompts; {why}")
+    def missing(self, names: dict[str, str]) -> None:
+        """Report the prompts the flow must have and has not; `names`: prompt to when it is said."""
+        where = self.flow.places.key("prompts")
+        if len(names) == 1:
+            ((name, why),) = names.items()
+            self.report.add(f"prompt {name} is missing", where, expected=f"{name}: under prompts; {why}")
+        elif names:
+            self.report.add(f"{len(names)} prompts are missing", where, expected=", ".join(names))
 
     def rung(self, rung: Rung) -> None:
         if rung.say and rung.say != "keys":

@@ -72,6 +72,7 @@ BROKEN = [
     ("goto: queue:general\nmenus", "goto: menu:root\nmenus", "3:1 no way to a human"),
     ("  goodbye: {en-US: Bye.}\n", "", "6:1 prompt goodbye is missing"),
     ("  closed: {en-US: Closed.}\n", "", "6:1 prompt closed is missing"),
+    ("  nobody: {en-US: Nobody.}\n  closed: {en-US: Closed.}\n", "", "6:1 2 prompts are missing"),
     ("en-US: Hold on.", "en-UK: Hold on.", "18:10 unknown language of prompt hold: en-UK"),
     ("en-US: Hold on.", "en-US: 'Hold {on'", "18:17 prompt hold in en-US: `{` has no partner"),
     ('en-US: "Place {position}."', 'en-US: "Place {positon}."', "19:21 unknown name in prompt position: {positon}"),
