@@ -78,7 +78,7 @@ def _plain(run: str) -> str:
         elif run[i] == "双":
             out, i = out + str(DIGITS[run[i + 1]]) * 2, i + 2
         else:
-            out, i = out + str(DIGITS[run[i]]), i + 1
+            out, i = out + str(DIGITS.get(run[i], "")), i + 1
     return out
 
 
@@ -92,17 +92,22 @@ def _spelled(text: str, length: int) -> str:
 
 
 def _sounding(text: str, length: int) -> str:
-    """Digits among which a recognizer wrote other characters of the same sound; at least half must be real digits."""
-    swapped = "".join(ALIKE.get(char, char) for char in _GAP.sub("", text))
-    for run in re.finditer(_RUN, swapped):
-        real = sum(char in DIGITS for char in _GAP.sub("", text)[run.start() : run.end()])
-        plain = _plain(run.group())
-        if len(plain) == length and real * 2 >= length:
-            return plain
-        if len(plain) > length and real >= length - 2 and len(plain) <= length + 2:
-            tail = plain[-length:]
-            if text.rstrip()[-1:] in DIGITS:
-                return tail
+    """Digits among which a recognizer wrote other characters of the same sound; at least half must be real digits.
+
+    A character before the first real digit may be a digit or a word (要, 就): it counts when the length wants it.
+    """
+    heard = _GAP.sub("", text)
+    swapped = "".join(ALIKE.get(char, char) for char in heard)
+    for run in _RUN.finditer(swapped):
+        start, end = run.span()
+        while start < end:
+            plain = _plain(swapped[start:end])
+            if len(plain) == length:
+                real = sum(char in DIGITS for char in heard[start:end])
+                return plain if real * 2 >= length else ""
+            if heard[start] in DIGITS:
+                break
+            start += 1
     return ""
 
 

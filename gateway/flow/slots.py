@@ -42,8 +42,11 @@ _FILLER_ZH = re.compile(r"\A(?:呃|额|那个|就是说|哦|噢|啊|谢谢(?:你
 
 
 def parse(kind: SlotKind, text: str, language: str, now: Moment, length: int = 0, currency: str = "") -> Value | None:
-    """The value an answer holds. `length`: digits expected (0 any); a shorter run of digits is given as it is, for the
-    caller to go on. `currency`: used where none is said. Both languages are tried, the call's own first."""
+    """The value an answer holds, in either language, the call's own first.
+
+    `length`: digits expected (0 any); fewer are given as they are, for the caller to go on, more are no answer.
+    `currency`: used where none is said.
+    """
     text = normal(text)
     mandarin = [True, False] if language.startswith("zh") else [False, True]
     for zh in mandarin:
@@ -64,7 +67,7 @@ def _parse(kind: SlotKind, text: str, zh: bool, now: Moment, length: int, curren
         money = (numbers_zh if zh else numbers_en).amount(text)
         return None if money is None else Value("amount", f"{money[0]:.2f}", money[1] or currency)
     digits = (numbers_zh if zh else numbers_en).digits(text, length)
-    return None if not digits else Value("digits", digits)
+    return None if not digits or 0 < length < len(digits) else Value("digits", digits)
 
 
 def passing(kind: SlotKind, text: str, language: str, now: Moment, length: int = 0, currency: str = "") -> Value | None:

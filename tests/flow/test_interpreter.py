@@ -322,6 +322,8 @@ def test_digits_dictated_in_two_breaths() -> None:
     assert talk.get(Listen)[0].length == 4
     talk.send(SpeechBegan(), Heard("four four one nine"))
     assert talk.get(Say)[0].segments[0] == Value("digits", "70264419")
+    talk = Talk("shop").greeted().keys("11").send(PromptDone(), Heard("7 0 2 6 4 4 1 9 5"))
+    assert talk.prompts == ["sorry_value", "ask_order"]
     talk = Talk("shop").greeted().keys("11").send(PromptDone(), Heard("seven zero two six")).silence()
     assert talk.prompts == ["sorry_value", "ask_order"]
 

@@ -54,6 +54,9 @@ DIGITS = [
     ("seven zero to six for for one nine", 8, "70264419"),
     ("I have one question about order five five three one zero two seven eight", 8, "55310278"),
     ("five five three one", 8, "5531"),
+    ("4-1-2-4-3-4-1-2-9", 8, None),
+    ("8, 7, 8, 3, 3, 4, 6, 1", 8, "87833461"),
+    ("12:34, 56, 78", 8, "12345678"),
     ("where is it", 8, None),
     ("四四幺七", 4, "4417"),
     ("后四位四四一七", 4, "4417"),
@@ -68,6 +71,8 @@ DIGITS = [
     ("五五三要零二七八", 8, "55310278"),
     ("五五三一林二七巴", 8, "55310278"),
     ("三个五零零一二三", 8, "555001 23".replace(" ", "")),
+    ("就五五三一零二七八", 8, "55310278"),
+    ("散个九零零一二三", 8, "99900123"),
     ("不知道", 8, None),
 ]
 
@@ -270,7 +275,7 @@ def test_no_text_raises(text: str, kind: str, length: int) -> None:
 
 GLUE = ["hundred", "thousand", "million", "and", "a", "half", "point", "double", "dollars", "next", "month", "the"]
 GLUE += ["in", "third", "weeks", "december", "12", "3.5", "$"]
-WORDS = [*EN, *ZH, *GLUE, *"十百千万亿个点块毛分月号年周", "下个月"]
+WORDS = [*EN, *ZH, *GLUE, *"十百千万亿个点块毛分月号年周散要双", "下个月"]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=9), st.sampled_from(["digits", "amount", "date"]), st.integers(0, 9))
