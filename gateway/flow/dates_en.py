@@ -14,6 +14,7 @@ from gateway.flow.numbers_en import number
 MAX_AHEAD = 4000
 """Units of time a caller can sensibly mean."""
 
+HOLIDAYS = {"christmas eve": (12, 24), "christmas": (12, 25), "new year's eve": (12, 31), "new year's": (1, 1)}
 MONTHS = (
     "january",
     "february",
@@ -55,7 +56,7 @@ _DAY = re.compile(rf"\bthe\s+{_ORDINAL})(?!\s+(?:one|time|floor))\b")
 _ONLY = re.compile(rf"{_ORDINAL})\Z")
 _WEEKDAY = re.compile(
     rf"\b(?:(?P<which>this|next|last|coming)\s+)?(?P<weekday>{'|'.join(DAYS)})s?\b"
-    r"(?P<later>\s+(?:next week|after next|week))?"
+    r"(?P<later>\s+(?:(?:of\s+)?next week|after next|week))?"
 )
 _AHEAD = re.compile(
     r"\b(?:in\s+)?(?P<count>(?:[a-z0-9]+\s+){1,3}?)(?P<unit>day|week|month|fortnight)s?(?:'s)?(?:\s+time)?"
@@ -112,6 +113,9 @@ def _named_days(text: str, today: date) -> date | None:
         match = re.search(rf"\b{phrase}\b", text)
         if match and not re.search(r"from \Z", text[: match.start()]):
             return today + timedelta(days)
+    for holiday, (month, day) in HOLIDAYS.items():
+        if re.search(rf"\b{holiday}\b", text):
+            return upcoming(today, month, day)
     if re.search(r"\bend of (?:the|this) month\b", text):
         return today.replace(day=monthrange(today.year, today.month)[1])
     return None
@@ -154,7 +158,7 @@ def _weekday(text: str, today: date) -> date | None:
     if which == "last":
         found = monday + timedelta(index)
         return found if found < today else found - timedelta(7)
-    if which == "next" or later == "next week" or before.rstrip().endswith("next week on"):
+    if which == "next" or later.endswith("next week") or re.search(r"\bnext week(?: on)?\s*\Z", before):
         return monday + timedelta(7 + index)
     if later in ("after next", "week"):
         return monday + timedelta(14 + index) if later == "after next" else _strictly_after(today, index) + timedelta(7)

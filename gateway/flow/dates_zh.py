@@ -13,11 +13,13 @@ from gateway.flow.dates_en import MAX_AHEAD, make, months_on, upcoming
 from gateway.flow.numbers_zh import number
 
 _N = r"[零〇一二两三四五六七八九十0-9]+"
-_NAMED = (
-    ("大后天", 3), ("大前天", -3), ("后天", 2), ("前天", -2), ("昨天", -1), ("昨晚", -1),
-    *((word, 1) for word in ("明天", "明儿", "明日", "明早", "明晚")),
-    *((word, 0) for word in ("今天", "今儿", "今日", "今早", "今晚")),
-)  # fmt: skip
+_NAMED = {
+    "大后天": 3, "大前天": -3, "后天": 2, "前天": -2, "昨天": -1, "昨晚": -1,
+    **dict.fromkeys(("明天", "明儿", "明日", "明早", "明晚"), 1),
+    **dict.fromkeys(("今天", "今儿", "今日", "今早", "今晚"), 0),
+}  # fmt: skip
+_NAMED_DAY = re.compile("|".join(_NAMED))
+_HOLIDAYS = {"平安夜": (12, 24), "圣诞": (12, 25), "元旦": (1, 1), "劳动节": (5, 1), "国庆": (10, 1)}
 _FULL = re.compile(
     r"(?P<year>20[0-9]{2}年?|[零〇一二三四五六七八九]{2,4}年|明年|今年|后年)?"
     rf"(?P<month>{_N})月(?:份)?(?P<day>{_N})(?:号|日)?"
@@ -104,8 +106,10 @@ def _weekday(text: str, today: date) -> date | None:
 
 def _ahead(text: str, today: date) -> date | None:
     match = _AHEAD.search(text) or _PAST.search(text)
-    if not match or match["count"] == "半":
+    if not match:
         return None
+    if match["count"] == "半":
+        return today + timedelta(15) if "月" in match["unit"] else None
     count = count_of(match["count"])
     if count is None or count > MAX_AHEAD:
         return None
@@ -116,7 +120,10 @@ def _ahead(text: str, today: date) -> date | None:
 
 
 def _named(text: str, today: date) -> date | None:
-    return next((today + timedelta(days) for word, days in _NAMED if word in text), None)
+    words = _NAMED_DAY.findall(text)
+    if words:
+        return today + timedelta(_NAMED[words[-1]])
+    return next((upcoming(today, *day) for word, day in _HOLIDAYS.items() if word in text), None)
 
 
 def _day(text: str, today: date) -> date | None:

@@ -40,6 +40,9 @@ _FILLER_EN = re.compile(
 )
 _FILLER_ZH = re.compile(r"\A(?:呃|额|那个|就是说|哦|噢|啊|谢谢(?:你|您|啊)?|嗯(?=[^嗯]))+")
 
+_DENIED = re.compile(r"\bnot\s+(?:on\s+)?(?:the\s+)?(?:next\s+|this\s+)?\w+|不是.{1,9}?(?=是|，|应该)")
+"""What a caller takes back: "not friday, thursday", 不是五百是三百."""
+
 
 def parse(kind: SlotKind, text: str, language: str, now: Moment, length: int = 0, currency: str = "") -> Value | None:
     """The value an answer holds, in either language, the call's own first.
@@ -60,6 +63,8 @@ def _parse(kind: SlotKind, text: str, zh: bool, now: Moment, length: int, curren
     if kind == "yesno":
         answer = yes_no(text)
         return None if answer is None else Value("text", "yes" if answer else "no")
+    if kind in ("date", "amount"):
+        text = _DENIED.sub(" ", text)
     if kind == "date":
         found = (dates_zh if zh else dates_en).find(text, now.utc.date())
         return None if found is None else Value("date", found.isoformat())
