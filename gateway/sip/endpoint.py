@@ -171,7 +171,7 @@ class Endpoint:
         uri = parse_uri(target if ":" in target else self.config.aor(target))
         extra = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
         sender = Address(from_display, Uri("sip", from_user or self.config.user, self.config.domain))
-        ours = uri.host.lower() in self.config.hosts and (uri.port or self.config.port) == self.config.port
+        ours = ":" not in target or self._user_of_ours(uri)
         call = Outbound(
             stack,
             stack.token(),
@@ -209,6 +209,12 @@ class Endpoint:
     def reject_change(self, call: str, status: int = 488, *, now: float) -> None:
         self._stack.now = now
         self._talking(call).reject_change(status)
+
+    def _user_of_ours(self, uri: Uri) -> bool:
+        """Whether a URI names one of our users; an endpoint without accounts has none."""
+        port = self.config.port
+        here = uri.host.lower() in self.config.hosts and (uri.port or port) == port
+        return here and bool(self.config.accounts)
 
     def _inbound(self, call: str) -> Inbound:
         found = self._stack.calls.get(call)

@@ -365,6 +365,9 @@ def _flaw(message: Message) -> str | None:
         checks = "Contact"
         if message.get("Contact") != "*":
             message.contacts  # noqa: B018
+        checks = "Record-Route"
+        for route in message.items(checks):
+            parse_address(route)
         if isinstance(message, Request):
             checks = "Request-URI"
             if message.target.headers:

@@ -565,6 +565,14 @@ def test_nobody_registered_fails_at_once() -> None:
     assert node.last(CallFailed) == CallFailed(call, 480, "Not Registered")
 
 
+def test_a_caller_without_users_may_call_the_default_port_of_its_own_address() -> None:
+    wire = Wire()
+    node = wire.node("10.0.0.9", 5555)
+    node.invite("sip:8000@10.0.0.9", OFFER)
+    wire.run(0.02)
+    assert parse(wire.raw[PHONE][0]).uri == "sip:8000@10.0.0.9"
+
+
 def test_a_place_that_has_no_address_fails_at_once() -> None:
     wire = Wire()
     node = wire.node("10.0.0.2", names={"pbx.local": "10.0.0.9"})

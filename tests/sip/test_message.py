@@ -114,6 +114,7 @@ BROKEN = {
     "a port beyond 16 bits": request("OPTIONS", uri="sip:user@10.0.0.2:70000"),
     "a line without a colon": request("OPTIONS").replace(b"Max-Forwards: 70", b"Max-Forwards 70"),
     "a space in a header's name": request("OPTIONS").replace(b"Max-Forwards:", b"Max Forwards:"),
+    "a Record-Route that is no address": request("OPTIONS", Record_Route="<sip:10.0.0.9;lr>, x"),
     "a NUL": request("OPTIONS", X="a\0b"),
     "a response of status 42": b"SIP/2.0 042 No\r\n" + request("OPTIONS").split(b"\r\n", 1)[1],
     "a response of status 4294967301": b"SIP/2.0 4294967301 No\r\n" + request("OPTIONS").split(b"\r\n", 1)[1],
