@@ -112,7 +112,7 @@ class Stack:
     ) -> None:
         """A final response that turns a request down, counted."""
         self.count(f"refused_{status}")
-        transaction.answer(status, reason, headers=(*headers, ("User-Agent", self.config.user_agent)))
+        transaction.answer(status, reason, headers=(*headers, ("Server", self.config.user_agent)))
 
 
 class Credentials:

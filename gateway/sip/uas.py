@@ -168,7 +168,7 @@ class Uas:
             self.stack.refuse(transaction, 404)
         else:
             headers = (self.stack.contact, ("Allow", ALLOW), ("Accept", SDP_TYPE), ("Accept-Encoding", "identity"))
-            transaction.answer(200, headers=(*headers, ("User-Agent", self.stack.config.user_agent)))
+            transaction.answer(200, headers=(*headers, ("Server", self.stack.config.user_agent)))
 
     def _invite(self, transaction: Transaction, request: Request, source: Place) -> None:
         stack = self.stack
