@@ -61,7 +61,7 @@ class WhisperRecognizer:
         self._frames = ctranslate2.StorageView.from_array
         self._model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8", intra_threads=threads)
         self._tokens: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.beam, self.tail = beam, tail
+        self.beam, self.tail, self.retry = beam, tail, True
 
     def start(self, language: str, hints: Sequence[str] = ()) -> WhisperStream:
         """A new utterance. `hints` are words expected; they are given to the decoder as if they were said before."""
@@ -135,7 +135,11 @@ class WhisperStream:
             samples, self._prompt, self._recognizer.tail, self._recognizer.beam
         )
         text = tidy(text, self._language)
-        if silence <= NOTHING and (score < DOUBT or repeats(text, seconds, self._language) or not units(text)):
+        if (
+            self._recognizer.retry
+            and silence <= NOTHING
+            and (score < DOUBT or repeats(text, seconds, self._language) or not units(text))
+        ):
             text, score, silence = self._recognizer.decode(samples, self._prompt, None, self._recognizer.beam)
             text = tidy(text, self._language)
         if silence > NOTHING or not units(text):

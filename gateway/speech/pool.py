@@ -130,7 +130,10 @@ class Pool:
             self._dropped += 1
             answer.set_result(None)
             return answer
-        self._waiting.append(Waiting(job, answer, time.monotonic()))
+        held = Waiting(job, answer, time.monotonic())
+        self._waiting.append(held)
+        if job.kind == "final":
+            asyncio.get_running_loop().call_later(self.patience_s, self._expire, held)
         self._wake.set()
         return answer
 
@@ -139,6 +142,7 @@ class Pool:
         for held in self._waiting:
             if held.job.utterance == utterance and held.job.kind == "peek":
                 held.job = replace(held.job, kind="final")
+                asyncio.get_running_loop().call_later(self.patience_s, self._expire, held)
 
     def forget(self, utterance: int) -> None:
         """Nothing more of this utterance is wanted."""
@@ -181,6 +185,17 @@ class Pool:
                 kept.append(held)
         self._waiting[:] = kept
 
+    def _expire(self, held: Waiting) -> None:
+        """A final has waited as long as it may."""
+        if held not in self._waiting:
+            return
+        self._waiting.remove(held)
+        if any(worker.ready for worker in self._workers):
+            self._refuse(held.answer)
+        elif not held.answer.done():
+            self._failed += 1
+            held.answer.set_exception(WorkerDied("no recognizer is running", do="they are being started again"))
+
     def _refuse(self, answer: asyncio.Future[Hypothesis | None]) -> None:
         self._saturated += 1
         if not answer.done():
@@ -188,10 +203,6 @@ class Pool:
 
     def _take(self, number: int) -> Waiting | None:
         """The job that worker `number` should do next. A stream's state is in one worker, so its partials go there."""
-        now = time.monotonic()
-        for held in [held for held in self._waiting if held.job.kind == "final" and now - held.since > self.patience_s]:
-            self._waiting.remove(held)
-            self._refuse(held.answer)
         mine = [held for held in self._waiting if self._may(number, held.job)]
         if not mine:
             return None

@@ -1,7 +1,8 @@
-"""A recognizer and a voice activity detector without models, for tests of everything around them. They run in real workers.
+"""A recognizer and a voice activity detector without models, for tests of everything around them. They run in real
+workers.
 
-The fake hears one word for every half second of loud sound: "one two three ...". Words in `hints` steer it: "slow" takes
-a second for each decoding, "die" ends the process, "hang" never answers, "break" raises.
+The fake hears one word for every half second of loud sound: "one two three ...". Words in `hints` steer it: "slow"
+takes a second for each decoding, "die" ends the process, "hang" never answers, "break" raises.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Ears end to end: real worker processes, shared memory and endpointing; a fake recognizer and detector, then the real models."""
+"""Ears end to end: real worker processes, shared memory and endpointing; a fake recognizer and detector, then the real
+models.
+"""
 
 from __future__ import annotations
 
@@ -151,6 +153,19 @@ async def test_a_dead_recognizer_costs_that_utterance_only(ears: Ears) -> None:
     assert isinstance(heard, UtteranceHeard)
     assert heard.text == "one two"
     assert ears.load.restarts == 1
+
+
+async def test_a_turn_that_ends_while_no_recognizer_runs_is_not_left_waiting() -> None:
+    ears = Ears(**FAKE, workers=1, patience_s=0.3)
+    await ears.start()
+    try:
+        worker = ears.pool._workers[0]
+        worker.backoff_s = 5.0
+        worker.kill()
+        assert await Listener(ears).hear(tone(1.0) + silence(1.0)) == Unheard("failed")
+        assert ears.load.ready == 0
+    finally:
+        await ears.close()
 
 
 async def test_a_hung_recognizer_is_ended_and_replaced(ears: Ears) -> None:

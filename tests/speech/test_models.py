@@ -1,4 +1,6 @@
-"""Models: joined from packages, fetched from a (local) web server, resumed, checked, and clear words when that fails."""
+"""Models: joined from packages, fetched from a (local) web server, resumed, checked, and clear words when that
+fails.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -29,11 +28,16 @@ async def worker() -> AsyncIterator[Worker]:
     await made.close()
 
 
+def running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 async def alive(pid: int) -> bool:
     """Whether a process still runs; gives it five seconds to go."""
     for _ in range(100):
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+        if not running(pid):
             return False
         await asyncio.sleep(0.05)
     return True
@@ -129,12 +133,13 @@ async def test_the_worker_dies_with_its_parent() -> None:
         "    await worker.call('sleep', 3600.0)\n"
         "asyncio.run(main())\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
     assert parent.stdout
-    pid = int(await asyncio.to_thread(parent.stdout.readline))
+    pid = int(await parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
+    await parent.wait()
     assert not await alive(pid)
 
 
@@ -145,7 +150,7 @@ async def test_restarts_that_fail_pause_longer_each_time_and_keep_the_reason() -
         worker.factory = "tests.speech.fakes:unbuildable"
         worker.kill()
         began = time.monotonic()
-        while worker.error is None and time.monotonic() - began < 20:
+        while worker.error is None and time.monotonic() - began < 20:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         assert isinstance(worker.error, ModelMissing)
         worker.factory = SERVED
