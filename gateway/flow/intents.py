@@ -32,6 +32,8 @@ _SURE = 0.8
 """A sentence ranked with less than this is tried again with the characters it may have been misheard for."""
 _RESPELLED = 0.8
 """What the probability of a sentence written again is multiplied with: at best it is worth a confirming question."""
+_VARIANTS = 12
+"""The most variants of one template that are learned from."""
 _TOO_NEAR = 0.9
 """A background sentence this like an example (1 is the same) is something this flow does serve: it is left out."""
 
@@ -95,7 +97,7 @@ class IntentModel:
             raise ConfigError(
                 "An intent model needs two intents or more, each with an example.", read=", ".join(intents)
             )
-        groups = [(i, [e] if isinstance(e, str) else list(e)) for i, name in enumerate(intents) for e in examples[name]]
+        groups = [(i, _variants(e)) for i, name in enumerate(intents) for e in examples[name]]
         groups += [(len(intents), [text]) for text in (*background, *negative)]
         texts = list(chain.from_iterable(variants for _, variants in groups))
         labels = np.array([label for label, variants in groups for _ in variants])
@@ -105,7 +107,7 @@ class IntentModel:
 
         space = _Space(texts, language, embedder)
         rows = [view.rows(space.content_of(texts)) for view in space.grams]
-        kernel = sum((r.astype(np.float64) @ r.T for r in rows), start=np.zeros((len(texts),) * 2)) / len(rows)
+        kernel: Real = sum((r @ r.T for r in rows), start=np.zeros((len(texts),) * 2)) / len(rows)
         if space.meanings is not None:
             kernel += _gaussian(space.meanings @ space.meanings.T)
         kept = _apart(kernel, labels == len(intents), len(negative))
@@ -114,7 +116,7 @@ class IntentModel:
         weights[kept] = fit.weights
 
         model = cls(intents, space, weights, calibrate(fit.held_out, labels[kept]))
-        model._gram_weights = [(r.T @ weights / len(rows)).astype(np.float32) for r in rows]
+        model._gram_weights = [r.T @ (weights / len(rows)).astype(np.float32) for r in rows]
         if language.startswith("zh"):
             served = [variants for label, variants in groups if label < len(intents)]
             model._respelling = Respelling(served, background)
@@ -154,6 +156,13 @@ class IntentModel:
         chances = self._calibration(scores.copy())[:-1]
         order = np.argsort(-chances, kind="stable")
         return Ranked(tuple((self.intents[i], round(float(chances[i]), 4)) for i in order))
+
+
+def _variants(example: str | Sequence[str]) -> list[str]:
+    """The sentences of one example: all of a small template, some of every part of a large one."""
+    if isinstance(example, str):
+        return [example]
+    return list(example[:: -(-len(example) // _VARIANTS)])
 
 
 def _apart(kernel: Real, outside: NDArray[np.bool_], spared: int) -> NDArray[np.int64]:

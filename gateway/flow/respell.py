@@ -1,6 +1,6 @@
 """Mandarin that a recognizer wrote with the wrong characters, written again with the flow's own words.
 
-"查一下语恶" sounds like "查一下余额", which this flow knows: runs of two to five characters that nobody says are
+"查一下语恶" sounds like "查一下余额", which this flow knows: runs of two to six characters that nobody says are
 replaced by the flow's run that sounds most like them. Sounds are compared by initial and final, tones are not.
 """
 
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from gateway.flow.sounds import plain, syllables
 
-_LONGEST = 5
-_ALLOWED = {2: 0.16, 3: 0.16, 4: 0.18, 5: 0.20}
+_LONGEST = 6
+_ALLOWED = {2: 0.16, 3: 0.16, 4: 0.18, 5: 0.20, 6: 0.20}
 """The mean cost a character up to which a run of so many characters is taken for a misheard one."""
+_TELLING = 4
+"""A run of so many characters is worth knowing when one example holds it; a shorter one when two do."""
 _FAR = 1.0
 
 _INITIALS = "bpmfdtnlgkhjqxrzcswy"
@@ -63,19 +65,20 @@ class Respelling:
 
     def __init__(self, examples: Iterable[Sequence[str]], known: Iterable[str]) -> None:
         seen: Counter[str] = Counter()
+        keys: dict[str, list[str]] = {}
         for variants in examples:
-            seen.update({run for text in variants for run in _runs(plain(text, "zh"))})
+            held = [_runs(plain(text, "zh")) for text in variants]
+            seen.update(set().union(*held))
+            keys.update(pair for runs in held for pair in runs.items())
         self._said = set(seen).union(*(_runs(plain(text, "zh")) for text in known))
         self._ids: dict[str, int] = {}
         self._tables: dict[int, tuple[list[str], NDArray[np.int64], NDArray[np.float64]]] = {}
         for length in range(2, _LONGEST + 1):
-            words = sorted(run for run, count in seen.items() if len(run) == length and count >= 2)
-            keys = [syllables(word) for word in words]
-            kept = [i for i, key in enumerate(keys) if len(key) == length]
-            if kept:
-                ids = np.array([[self._id(s) for s in keys[i]] for i in kept])
-                bonus = np.array([np.log1p(seen[words[i]]) for i in kept])
-                self._tables[length] = ([words[i] for i in kept], ids, bonus)
+            often = 2 if length < _TELLING else 1
+            words = sorted(run for run, count in seen.items() if len(run) == length and count >= often and keys[run])
+            if words:
+                ids = np.array([[self._id(syllable) for syllable in keys[word]] for word in words])
+                self._tables[length] = (words, ids, np.log1p([seen[word] for word in words]))
         self._sounds = list(self._ids)
 
     def _id(self, syllable: str) -> int:
@@ -106,5 +109,8 @@ class Respelling:
         return "".join(out)
 
 
-def _runs(text: str) -> set[str]:
-    return {text[i:j] for i, j in combinations(range(len(text) + 1), 2) if 2 <= j - i <= _LONGEST}
+def _runs(text: str) -> dict[str, list[str]]:
+    """Every run of two to six characters with its syllables (none where it holds other letters)."""
+    spoken = syllables(text)
+    spans = [(i, j) for i, j in combinations(range(len(text) + 1), 2) if 2 <= j - i <= _LONGEST]
+    return {text[i:j]: spoken[i:j] for i, j in spans}

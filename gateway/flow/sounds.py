@@ -83,13 +83,14 @@ def _syllable(pinyin: str) -> str:
 
 def syllables(text: str) -> list[str]:
     """Merged pinyin, one a character, of a text of Chinese characters only; an empty list for any other text."""
-    keys = pinyin_keys(text)
+    keys = list(pinyin_keys(text))
     return keys if len(keys) == len(text) and all(_HAN.match(c) for c in text) else []
 
 
-def pinyin_keys(text: str) -> list[str]:
+@functools.lru_cache(maxsize=8192)
+def pinyin_keys(text: str) -> tuple[str, ...]:
     """One key a Mandarin syllable, and one a run of other letters, of plain text."""
-    return [_syllable(p) for p in _lazy_pinyin()(text)]
+    return tuple(_syllable(p) for p in _lazy_pinyin()(text))
 
 
 @functools.lru_cache(maxsize=16384)
@@ -116,4 +117,5 @@ def word_keys(text: str) -> list[str]:
 def sound(text: str, language: str) -> str:
     """How a sentence sounds, as keys between spaces: equal for homophones, so that phrases can be found by ear."""
     said = plain(text, language)
-    return " ".join(pinyin_keys(said) if language.startswith("zh") or _HAN.search(said) else word_keys(said))
+    mandarin = language.startswith("zh") or _HAN.search(said)
+    return " ".join(pinyin_keys(said) if mandarin else word_keys(said))
