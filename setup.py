@@ -5,7 +5,14 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-BASE = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-sign-compare"]
+BASE = [
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wno-unused-function",
+    "-Wno-unused-variable",
+    "-Wno-sign-compare",
+]
 REORDER = ["-fassociative-math", "-fno-signed-zeros", "-freciprocal-math"]
 """Lets sums be vectorized. Only where nothing depends on infinities, signed zeros or the order of additions."""
 

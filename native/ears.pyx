@@ -89,9 +89,9 @@ cdef int ears_hear(Ears *e, int64_t stamp, const int16_t *pcm, int n, int64_t ar
     """Samples as they arrive in sequence (`stamp`: extended RTP timestamp of the first). Gives a HEARD_ value."""
     cdef int k, heard, result = HEARD_NOTHING
     e.fed_at = arrival
+    tie(e, stamp)
     if stamp != e.next_stamp:
         e.filled = 0
-        tie(e, stamp)
     e.next_stamp = stamp + n
     for k in range(n):
         e.part[e.filled] = pcm[k]

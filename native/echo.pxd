@@ -33,6 +33,7 @@ cdef struct Echo:
     int hold                # steps without adaptation still to come
     float share             # what the newest search found, with pre-emphasis
     float plain             # ... and at the same delay without
+    float rest              # what a second delay explains of the remainder
     int64_t searches
     int64_t locks
 
@@ -41,5 +42,5 @@ cdef void echo_played(Echo *e, const int16_t *pcm, int n) noexcept nogil
 cdef bint echo_possible(Echo *e, int64_t at) noexcept nogil
 cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor) noexcept nogil
 cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil
-cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain) noexcept nogil
+cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain, float *rest) noexcept nogil
 cdef void high_pass(float *state, const int16_t *pcm, float *out, int n) noexcept nogil

@@ -15,8 +15,10 @@ cdef float EMPHASIS = 0.9
 cdef float SAME = 0.30              # share of the power one delay must explain for an echo, before the filter has converged
 cdef float SAME_LOUD = 0.50         # ... where it is louder than echoes are
 cdef float SAME_PLAIN = 0.70         # ... without pre-emphasis
+cdef float SAME_LEFT = 0.20          # of what the filter leaves, by delays near its own: it fits badly
+cdef float SAME_REST = 0.40          # of what remains, by a second delay: the path changes, or reflects
 cdef float CEILING = 0.5            # -3 dB: the loudest echo that is likely, by the loudest step that can return now
-cdef float SAME_LOCKED = 0.85       # ... when the filter has, and leaves too much: the echo moved
+cdef float SAME_LOCKED = 0.85       # ... at the delay of a filter that has, where it leaves too much
 cdef float CONVERGED = 0.10
 cdef float LEFT_OVER = 0.15         # share of the heard power that must be left for a caller
 cdef float STEP_SIZE = 0.5
@@ -177,47 +179,67 @@ cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor)
     return after
 
 
-cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain) noexcept nogil:
-    """The delay that explains most of the last 60 ms heard, and the share (0..1) of their power it explains.
-
-    `at`: position of the sample after the newest heard one. Pre-emphasized; every second sample of the heard audio.
-    """
-    cdef float window[240]          # RECENT / 2
-    cdef float phases[2][2312]      # (KEEP + 16) / 2
-    cdef float own = 1, power, total, share, best = 0
-    cdef int half = RECENT // 2, first, last, k, which, lags, i, n
-    cdef int64_t oldest = at - RECENT - REACH
-    cdef float *line
-    e.searches += 1
-    for k in range(half):
-        window[k] = e.heard[2 * k] - (EMPHASIS * e.heard[2 * k - 1] if k else 0)
-        own += window[k] * window[k]
-    first = <int>(oldest - e.end + e.filled)
-    last = first + REACH + RECENT
-    if first < 0:
-        first = first & 1
+cdef int lay_out(Echo *e, int64_t at, float *window, float (*phases)[2312], int *first) noexcept nogil:
+    """Every second sample of what was heard last, pre-emphasized, and both phases of what was played. Gives their length."""
+    cdef int half = RECENT // 2, last, k, n
+    first[0] = <int>(at - RECENT - REACH - e.end + e.filled)
+    last = first[0] + REACH + RECENT
+    if first[0] < 0:
+        first[0] = first[0] & 1
     if last > e.filled:
         last = e.filled
-    n = (last - first) // 2
-    if n <= half:
-        return 0
+    n = (last - first[0]) // 2
+    for k in range(half):
+        window[k] = e.heard[2 * k] - (EMPHASIS * e.heard[2 * k - 1] if k else 0)
     for k in range(n):
-        phases[0][k] = e.white[first + 2 * k]
-        phases[1][k] = e.white[first + 2 * k + 1]
-    lags = n - half
+        phases[0][k] = e.white[first[0] + 2 * k]
+        phases[1][k] = e.white[first[0] + 2 * k + 1]
+    return n
+
+
+cdef float best_match(const float *window, float (*phases)[2312], int n, int *which_best, int *at_best, float *gain) noexcept nogil:
+    """The piece of what was played that explains most of the window, and the share (0..1) of its power it explains."""
+    cdef float own = 1, power, total, share, best = 0
+    cdef int half = RECENT // 2, which, i
+    cdef float *line
+    own += dot(window, window, half)
     for which in range(2):
         line = phases[which]
         power = dot(line, line, half)
-        for i in range(lags):
+        for i in range(n - half):
             total = dot(window, line + i, half)
             if total > 0:
                 share = total * total / (own * (power + 1000))
                 if share > best:
                     best = share
-                    lag[0] = at - RECENT - (e.end - e.filled + first + 2 * i + which)
+                    which_best[0] = which
+                    at_best[0] = i
                     gain[0] = total / (power + 1000)
             power += line[i + half] * line[i + half] - line[i] * line[i]
     return best
+
+
+cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain, float *rest) noexcept nogil:
+    """The delay that explains most of the last 60 ms heard, and the share (0..1) of their power it explains.
+
+    `at`: position of the sample after the newest heard one; `rest`: where not NULL, the share of the
+    remainder that a second delay explains.
+    """
+    cdef float window[240]          # RECENT / 2
+    cdef float phases[2][2312]      # (KEEP + 16) / 2
+    cdef int first = 0, which = 0, place_best = 0, k, n
+    cdef float share, other = 0
+    e.searches += 1
+    n = lay_out(e, at, window, phases, &first)
+    if n <= RECENT // 2:
+        return 0
+    share = best_match(window, phases, n, &which, &place_best, gain)
+    lag[0] = at - RECENT - (e.end - e.filled + first + 2 * place_best + which)
+    if rest != NULL:
+        for k in range(RECENT // 2):
+            window[k] -= gain[0] * phases[which][place_best + k]
+        rest[0] = best_match(window, phases, n, &which, &place_best, &other)
+    return share
 
 
 cdef float plain_share(Echo *e, int64_t at, int64_t lag) noexcept nogil:
@@ -230,6 +252,29 @@ cdef float plain_share(Echo *e, int64_t at, int64_t lag) noexcept nogil:
     if total <= 0:
         return 0
     return total * total / ((dot(e.heard, e.heard, RECENT) + 1) * (dot(e.ref + start, e.ref + start, RECENT) + 1000))
+
+
+cdef float misfit(Echo *e, int64_t at) noexcept nogil:
+    """The most of what the filter left that a delay under its taps explains: much where it fits badly, little of a caller."""
+    cdef float window[RECENT]
+    cdef float own = 1, power, total, share, best = 0
+    cdef int k, tap, start
+    cdef const float *line
+    for k in range(RECENT):
+        window[k] = e.left[k] - (EMPHASIS * e.left[k - 1] if k else 0)
+    own += dot(window, window, RECENT)
+    for tap in range(-AHEAD, TAPS - AHEAD):
+        start = place(e, at - RECENT - e.lag - tap)
+        if start < 0 or start + RECENT > e.filled:
+            continue
+        line = e.white + start
+        total = dot(window, line, RECENT)
+        power = dot(line, line, RECENT) + 1000
+        share = total * total / (own * power)
+        if share > best:
+            best = share
+    e.rest = best
+    return best
 
 
 cdef void lock(Echo *e, int64_t lag, float gain, bint useful) noexcept nogil:
@@ -249,7 +294,7 @@ cdef void lock(Echo *e, int64_t lag, float gain, bint useful) noexcept nogil:
 cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
     """Second opinion before a prompt is interrupted. True when what was heard last is an echo (and locks on it)."""
     cdef int64_t lag = 0
-    cdef float gain = 0, share, heard = 1, left = 0
+    cdef float gain = 0, share, rest = 0, heard = 1, left = 0
     cdef bint converged = e.locked and e.steps > 20 and e.quality < CONVERGED
     cdef float loudest = 0
     cdef int k
@@ -261,13 +306,14 @@ cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
         left += e.power_left[k]
     if converged and left < (LEFT_OVER if LEFT_OVER > 4 * e.quality else 4 * e.quality) * heard:
         return True
-    share = echo_search(e, at, &lag, &gain)
+    share = echo_search(e, at, &lag, &gain, &rest)
     e.share = share
     e.plain = plain_share(e, at, lag)
-    if converged:
-        if share < SAME_LOCKED and e.plain < SAME_LOCKED:
+    e.rest = rest
+    if converged and lag - e.lag < AHEAD and e.lag - lag < AHEAD:
+        if share < SAME_LOCKED and e.plain < SAME_LOCKED and rest < SAME_REST and misfit(e, at) < SAME_LEFT:
             return False
-    elif share < (SAME if heard < 6 * CEILING * loudest else SAME_LOUD) and e.plain < SAME_PLAIN:
+    elif share < (SAME if heard < 6 * CEILING * loudest else SAME_LOUD) and e.plain < SAME_PLAIN and rest < SAME_REST:
         return False
     lock(e, lag, gain, left < <float>0.5 * heard)
     if left > e.quality * heard:        # the filter was believed better than it is: it learns again

@@ -115,12 +115,16 @@ cdef class Engine:
 
     def stop(self):
         """Ends the native thread and closes every socket. May be called twice."""
+        cdef int k
         if self.thread is not None:
             store32(&self.m.stopping, 1, RELEASE)
             self.thread.join()
             self.thread = None
         for sock in self.sockets.values():
             sock.close()
+        for k in range(self.m.top):
+            store32(&self.m.desk.legs[k].state, LEG_FREE, RELEASE)
+        self.waiting.clear()
         self.sockets.clear()
         self.remotes.clear()
 
@@ -309,6 +313,7 @@ cdef class Engine:
         Gives PROMPT_STARTED and PROMPT_DONE with `token`. `loop`: from the start again, until something is appended.
         """
         cdef Command c
+        cdef int slot = self.slot(leg)
         ids = list(prompts)
         if not 1 <= len(ids) <= NAMED:
             raise EngineError(f"1..{NAMED} prompts can be played at once, not {len(ids)}")
@@ -317,7 +322,7 @@ cdef class Engine:
             raise EngineError(f"prompt {unknown[0]} is not loaded")
         memset(&c, 0, sizeof(Command))
         c.what = DO_PLAY
-        c.slot = self.slot(leg)
+        c.slot = slot
         c.token = token
         c.a = append
         c.flags = (PLAY_LOOP if loop else 0) | (PLAY_BARGE if barge_in else 0) | (PLAY_KEYS if keys_stop else 0)

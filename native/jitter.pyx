@@ -102,4 +102,4 @@ cdef void jitter_take(Jitter *j, int16_t *out, bint quiet) noexcept nogil:
         memcpy(j.last, out, sizeof(j.last))
     else:
         j.fade = j.fade + 1 if j.fade < 3 else 3
-        j.concealed += missing
+        j.concealed += missing if gain else 0

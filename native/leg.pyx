@@ -22,6 +22,7 @@ cdef enum:
     LONGEST_PACKET = 480    # samples: 60 ms
     COMFORT_NOISE = 13
 
+cdef const char *DIGITS = b"0123456789*#ABCD"
 cdef int64_t SILENT_NS = 5_000_000_000
 cdef int64_t MOVED_NS = 1_000_000_000       # a latched source silent this long may be replaced
 
@@ -104,7 +105,7 @@ cdef void take_key(Desk *d, Leg *l, const RtpPacket *p, int64_t now) noexcept no
     l.key_at = now
     if event < 0:
         return
-    post(d, KEY, l.handle, now, b"0123456789*#ABCD"[event], 1 if l.masked else 0)
+    post(d, KEY, l.handle, now, DIGITS[event], 1 if l.masked else 0)
     playout_skip(&l.playout, d.prompts, PLAY_KEYS)
     tell_ended(d, l, now, 1)
 
@@ -143,6 +144,8 @@ cdef void take_packet(Desk *d, Leg *l, const uint8_t *octets, int n, sockaddr_in
     cdef RtpPacket p
     cdef int order
     cdef bint key, audio
+    cdef double jitter = l.source.jitter
+    cdef int64_t transit = l.source.transit
     if not rtp_parse(octets, n, &p):
         d.garbage += 1
         l.discarded += 1
@@ -163,7 +166,9 @@ cdef void take_packet(Desk *d, Leg *l, const uint8_t *octets, int n, sockaddr_in
     order = source_packet(&l.source, &p, now // 125000)
     if order == SEQ_DUPLICATE:
         return
-    if key:
+    if key:                 # every packet of a key carries the time it began: no measure of jitter
+        l.source.jitter = jitter
+        l.source.transit = transit
         take_key(d, l, &p, now)
     elif audio:
         take_audio(d, l, &p, order == SEQ_NEW, l.source.stamp if order == SEQ_NEW else stamp_of(l, &p), now)

@@ -1,0 +1,38 @@
+"""An engine that runs, and recorded human speech at 8 kHz."""
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import native
+
+from . import wire
+
+SOUNDS = Path("/usr/share/asterisk/sounds/en")
+
+
+@pytest.fixture
+def engine() -> Iterator[native.Engine]:
+    yield from wire.engines()
+
+
+@pytest.fixture(scope="session")
+def speech() -> list[np.ndarray]:
+    """At least 100 prompts spoken by a person, int16 at 8 kHz, each a second or longer."""
+    files = [f for f in sorted(SOUNDS.glob("*.wav")) if f.stat().st_size > 16044]
+    if len(files) < 100:
+        missing = f"no human speech at {SOUNDS}: install asterisk-core-sounds-en-wav"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    found = []
+    for file in files:
+        with wave.open(str(file)) as sound:
+            found.append(np.frombuffer(sound.readframes(sound.getnframes()), np.int16))
+    return found
