@@ -50,7 +50,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
         yield voice, "en-US", "Hello.", "You have three new messages, and one of them is urgent."
         voice.close()
     elif request.param == "recorded":
-        yield RecordedVoice(RECORDINGS), "zh-CN", "转账", "请说出或输入卡号后四位。"
+        yield RecordedVoice(RECORDINGS), "zh-CN", "人民币", "请说出或输入卡号后四位。"
     elif request.param == "pieces":
         yield PiecesVoice(RECORDINGS), "zh-CN", "十二", "一千二百三十四元五角六分"
     else:
