@@ -70,6 +70,7 @@ class PromptStore:
         """Make every (text, language) ready to be played; gives how many there are.
 
         Raises Findings with one error for each text that no synthesizer can speak; the others are ready nonetheless.
+        Live voices are started too, so that the first value spoken waits for none.
         """
         wanted = [(text, language) for text, language in dict.fromkeys(items) if sayable(text)]
         gate = asyncio.Semaphore(RENDER_AT_ONCE)
@@ -88,6 +89,7 @@ class PromptStore:
             return None
 
         found = await asyncio.gather(*(one(text, language) for text, language in wanted))
+        await asyncio.to_thread(self._warm, {language for _, language in wanted})
         errors = [error for error in found if error is not None]
         if errors:
             raise Findings(f"{len(errors)} of {len(wanted)} prompts have no voice.", errors)
@@ -112,6 +114,25 @@ class PromptStore:
             pcm = await asyncio.to_thread(self._wire, phrase, language)
             held = self._hold(key, pcm)
         return held
+
+    async def close(self) -> None:
+        """End what the synthesizers started. The next render starts it again."""
+        for synthesizer in self.synthesizers:
+            end = getattr(synthesizer, "close", None)
+            if end is not None:
+                await asyncio.to_thread(end)
+
+    def _warm(self, languages: set[str]) -> None:
+        for synthesizer in self.synthesizers:
+            warm = getattr(synthesizer, "warm", None)
+            if warm is None or not synthesizer.live or not any(synthesizer.voice(tag) for tag in languages):
+                continue
+            try:
+                warm()
+            except TrunklineError as error:
+                log.warning(
+                    "A voice for values can't start", extra={"fields": {"voice": synthesizer.name, "why": error.what}}
+                )
 
     def _held(self, key: tuple[str, str]) -> Clip | None:
         if key in self._clips:

@@ -142,9 +142,15 @@ class PiperVoice:
         return self._child.pid if self._child and self._child.alive else None
 
     def warm(self) -> None:
-        """Start the process now, so that the first value spoken need not wait for the model to load."""
+        """Start the process now, so that the first value spoken need not wait for the model to load.
+
+        Raises ModelMissing where it is not installed, TrunklineError where it does not start.
+        """
         with self._turn:
-            self._running()
+            try:
+                self._running()
+            except OSError as error:
+                raise TrunklineError(f"The English voice does not start: {error}.", do="trunkline doctor") from None
 
     def render(self, text: str, language: str) -> Audio:
         """16 kHz speech. Raises ModelMissing (not installed, other language) or TrunklineError (piper failed twice)."""

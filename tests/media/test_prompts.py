@@ -15,6 +15,7 @@ from gateway.media.prompts import Phrase, PromptStore, sayable
 from gateway.media.tones import RINGING, hold_music, tone
 from gateway.media.wire import to_wire
 from gateway.speech.tts_pieces import PiecesVoice
+from gateway.speech.tts_piper import PiperVoice
 from gateway.speech.tts_recorded import RecordedVoice
 from tests.media.peer import strength
 
@@ -132,6 +133,21 @@ async def test_the_least_recent_clips_are_let_go(engine: MediaEngine, tmp_path: 
     assert (await store.clips(["a" * 10], "en-US"))[0] is first, "b was used longer ago"
     await store.clips(["b" * 8], "en-US")
     assert len(voice.asked) == 3, "b came back from the disk"
+
+
+async def test_live_voices_start_with_the_flow_and_end_with_the_store(engine: MediaEngine, tmp_path: Path) -> None:
+    store = PromptStore(tmp_path, [PiperVoice(), RecordedVoice(tmp_path)], engine.load)
+    (voice, _) = store.synthesizers
+    assert isinstance(voice, PiperVoice)
+    with pytest.raises(Findings):
+        await store.render_all([("你好", "zh-CN")])
+    assert voice.pid is None, "nobody speaks English"
+    await store.render_all([("Hello.", "en-US")])
+    await store.close()
+    assert voice.pid is None
+    await store.render_all([("Hello.", "en-US")])
+    assert voice.pid is not None, "the prompt was on disk, but values are not"
+    await store.close()
 
 
 async def test_marks_alone_are_silence(engine: MediaEngine, tmp_path: Path) -> None:
