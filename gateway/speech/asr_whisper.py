@@ -32,9 +32,10 @@ DOUBT = -1.0
 """Mean log probability of a token below which a final is decoded again with the whole window (Whisper's own
 threshold).
 """
-NOTHING = 0.5
-"""Probability of no speech above which nothing was said: noise gives 0.6-0.95 and would be heard as the hints, speech
-over the telephone gives at most 0.12.
+NOTHING, PERHAPS_NOTHING, UNSURE = 0.75, 0.5, -0.5
+"""Nothing was said where the probability of no speech is above the first, or above the second with a mean log
+probability below the third. Noise gives 0.6-0.95 and would be heard as the hints; sentences give at most 0.12, slowly
+dictated digits 0.63.
 """
 RATE_LIMIT = {"zh": 9.0, "en": 7.0}
 """Units (characters, words) a second that nobody speaks: more are repetitions made up by the decoder."""
@@ -121,7 +122,7 @@ class WhisperStream:
             return None
         text, score, silence = self._recognizer.decode(samples, self._prompt, TAIL_PARTIAL, 1)
         text = tidy(text, self._language)
-        if silence > NOTHING or repeats(text, len(samples) / RATE, self._language):
+        if nothing(silence, score) or repeats(text, len(samples) / RATE, self._language):
             return None
         said = self._agreement.update(text)
         return Hypothesis(said, math.exp(score)) if said else None
@@ -135,19 +136,21 @@ class WhisperStream:
             samples, self._prompt, self._recognizer.tail, self._recognizer.beam
         )
         text = tidy(text, self._language)
-        if (
-            self._recognizer.retry
-            and silence <= NOTHING
-            and (score < DOUBT or repeats(text, seconds, self._language) or not units(text))
-        ):
+        doubtful = score < DOUBT or repeats(text, seconds, self._language) or not units(text)
+        if self._recognizer.retry and doubtful and not nothing(silence, score):
             text, score, silence = self._recognizer.decode(samples, self._prompt, None, self._recognizer.beam)
             text = tidy(text, self._language)
-        if silence > NOTHING or not units(text):
+        if nothing(silence, score) or not units(text):
             return Hypothesis("", 0.0, final=True)
         return Hypothesis(text, math.exp(score), final=True)
 
     def _samples(self) -> NDArray[np.float32]:
         return np.frombuffer(bytes(self._pcm), dtype="<i2").astype(np.float32) / 32768.0
+
+
+def nothing(silence: float, score: float) -> bool:
+    """Whether a decoding is of no speech at all. `silence`: probability of that; `score`: mean log probability."""
+    return silence > NOTHING or (silence > PERHAPS_NOTHING and score < UNSURE)
 
 
 def repeats(text: str, seconds: float, language: str) -> bool:
