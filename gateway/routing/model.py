@@ -21,7 +21,8 @@ class Agent:
 @dataclass(frozen=True, slots=True)
 class Queue:
     """`skills`: levels an agent must have. `priority`: added for each call in it. `ring_s`: how long one phone rings.
-    `announce_s`: seconds between position announcements. `wrap_up_s`: seconds an agent has after a call."""
+    `announce_s`: seconds between position announcements. `wrap_up_s`: seconds an agent has after a call. `max_wait_s`: after so long the
+    caller is not kept waiting but leaves a message to be called back."""
 
     id: str
     skills: dict[str, int] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Queue:
     ring_s: float = 15.0
     announce_s: float = 30.0
     wrap_up_s: float = 0.0
+    max_wait_s: float = 180.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def step(state: State, event: RoutingEvent, now: float) -> tuple[State, list[Dec
     floor.apply(event)
     floor.expire()
     floor.dispatch()
+    floor.give_up()
     floor.announce()
     return floor.state(), floor.decisions
 
@@ -78,6 +79,7 @@ class _Floor:
     def state(self) -> State:
         times = [s.until for s in self.seats.values() if s.until is not None]
         times += [w.announce_at for w in self.waiting.values() if w.announce_at is not None]
+        times += [self._patience_ends(w) for w in self.waiting.values() if w.agent is None]
         return self._view(min(times, default=None))
 
     def _view(self, deadline: float | None = None) -> State:
@@ -206,6 +208,12 @@ class _Floor:
             else:
                 self._idle(agent)
 
+    def _queue(self, waiting: Waiting) -> Queue:
+        return self.before.queues.get(waiting.call.queue) or Queue(waiting.call.queue)
+
+    def _patience_ends(self, waiting: Waiting) -> float:
+        return waiting.since + self._queue(waiting).max_wait_s
+
     # --- calls ----------------------------------------------------------------------------------------------------
 
     def dispatch(self) -> None:
@@ -252,6 +260,15 @@ class _Floor:
         self.waiting[call] = replace(waiting, agent=agent, announce_at=first_news)
         self.decisions.append(AgentOffer(call, agent, queue.id, until, choice.why, choice.candidates))
 
+    def give_up(self) -> None:
+        """Callers who waited their queue's longest, and whom nobody could take even now, leave a message."""
+        for call, waiting in list(self.waiting.items()):
+            if waiting.agent is None and self._patience_ends(waiting) <= self.now:
+                why = f"waited {self.now - waiting.since:.0f} s and nobody became free"
+                candidates = agents.look(waiting.call, self._queue(waiting), self.seats.values(), self.now)
+                self.decisions.append(NobodyThere(call, waiting.call.queue, why, candidates))
+                del self.waiting[call]
+
     # --- what callers are told ------------------------------------------------------------------------------------
 
     def _next_news(self, queue: Queue) -> float | None:
@@ -262,7 +279,7 @@ class _Floor:
         for call, waiting in list(self.waiting.items()):
             if waiting.announce_at is None or waiting.announce_at > self.now:
                 continue
-            queue = self.before.queues.get(waiting.call.queue) or Queue(waiting.call.queue)
+            queue = self._queue(waiting)
             self.waiting[call] = replace(waiting, announce_at=self._next_news(queue))
             self.decisions.append(self._position(waiting, queue))
 

@@ -28,7 +28,7 @@ from gateway.routing.policy import ASIDE_S, reload, start, step
 
 QUEUES = (
     Queue("general"),
-    Queue("cards", {"cards": 2}, ring_s=15, announce_s=30, wrap_up_s=10),
+    Queue("cards", {"cards": 2}, ring_s=15, announce_s=30, wrap_up_s=10, max_wait_s=3600),
     Queue("fraud", {"senior": 3}, priority=100, ring_s=10),
 )
 
@@ -486,3 +486,21 @@ def test_a_reloaded_flow_brings_new_queues_and_keeps_those_in_use() -> None:
     assert isinstance(room.queue("c2")[0], NobodyThere)
     assert offers(room.do(CallLeft("c1"))) == []
     assert offers(room.queue("c3", "loans")) == [("c3", "anna")]
+
+
+def test_a_caller_nobody_becomes_free_for_leaves_a_message_instead_of_waiting_for_ever() -> None:
+    queue = Queue("general", ring_s=10, max_wait_s=60)
+    state = start([queue])
+    state, _ = step(state, AgentUp(Agent("anna", "Anna", "sip:anna@x", {"en-US": 5})), 0.0)
+    state, offered = step(state, CallQueued("a", "general", "en-US"), 1.0)
+    assert isinstance(offered[0], AgentOffer)
+    state, _ = step(state, OfferAnswered("a", "anna"), 2.0)
+    state, _ = step(state, CallQueued("b", "general", "en-US"), 3.0)
+    now, decisions = 3.0, []
+    while not any(isinstance(d, NobodyThere) for d in decisions):
+        assert state.deadline is not None
+        now = state.deadline
+        assert now < 70
+        state, decisions = step(state, Tick(), now)
+    assert now == 63.0
+    assert "b" not in state.waiting

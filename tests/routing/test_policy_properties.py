@@ -76,6 +76,7 @@ class Floor(RuleBasedStateMachine):
         super().__init__()
         self.state = start(QUEUES.values())
         self.now = 1000.0
+        self.since: dict[str, float] = {}
         self.waiting: dict[str, CallQueued] = {}
         self.order: list[str] = []
         self.rings: dict[str, str] = {}  # agent -> call
@@ -98,6 +99,8 @@ class Floor(RuleBasedStateMachine):
         match event:
             case CallQueued(call):
                 self.talks = {a: c for a, c in self.talks.items() if c != call}
+                if call not in self.waiting:
+                    self.since[call] = self.now
                 self.waiting[call] = event
                 if call not in self.order:
                     self.order.append(call)
@@ -150,7 +153,10 @@ class Floor(RuleBasedStateMachine):
                 one = self.waiting.pop(call)
                 assert why
                 assert call not in self.rings.values()
-                assert not any(able(a, one) for a in self.up.values()), "given up although somebody able is signed in"
+                if "waited" in why:
+                    assert self.now - self.since[call] >= Queue("any").max_wait_s, "given up too soon"
+                else:
+                    assert not any(able(a, one) for a in self.up.values()), "given up although one is signed in"
                 assert all(c.rejected for c in candidates)
             case Position(call=call, position=position, wait_s=wait):
                 same = [c for c, w in self.waiting.items() if w.queue == self.waiting[call].queue]
