@@ -8,7 +8,7 @@ from native.vad cimport NO_SPEECH, VIEW, VOICED, vad_hear, vad_judge, vad_reset
 
 cdef enum:
     VOICE = 4               # what a voiced step adds to the evidence
-    CONSONANT = 1           # what an unvoiced one adds, up to MURMUR
+    CONSONANT = 2           # what an unvoiced one adds, up to MURMUR
     MURMUR = 8
     PAUSE = 2               # what any other takes away
     ENOUGH = 10             # three voiced steps, or two after a consonant

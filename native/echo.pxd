@@ -30,6 +30,8 @@ cdef struct Echo:
     float taps[TAPS]
     float quality           # share of the echo's power the canceller leaves (1 is nothing cancelled)
     int steps               # adapted since the lock
+    int clear               # steps in a row without any echo of a loud prompt
+    bint echoless           # the line was heard to give none back
     int hold                # steps without adaptation still to come
     float share             # what the newest search found, with pre-emphasis
     float plain             # ... and at the same delay without

@@ -19,6 +19,9 @@ cdef float SAME_LEFT = 0.20          # of what the filter leaves, by delays near
 cdef float SAME_REST = 0.40          # of what remains, by a second delay: the path changes, or reflects
 cdef float CEILING = 0.5            # -3 dB: the loudest echo that is likely, by the loudest step that can return now
 cdef float SAME_LOCKED = 0.85       # ... at the delay of a filter that has, where it leaves too much
+cdef float SAME_ECHOLESS = 0.80     # where the line has shown that it gives nothing back
+cdef float NOTHING_BACK = 0.001     # -30 dB
+cdef int CLEAR_STEPS = 120          # longer than the longest echo and a pause together
 cdef float CONVERGED = 0.10
 cdef float LEFT_OVER = 0.15         # share of the heard power that must be left for a caller
 cdef float STEP_SIZE = 0.5
@@ -137,12 +140,31 @@ cdef void shift(float *window, const float *step) noexcept nogil:
     memcpy(window + RECENT - BLOCK, step, BLOCK * sizeof(float))
 
 
+cdef void watch_line(Echo *e, float heard) noexcept nogil:
+    """A line that stays silent for 1.2 s of a loud prompt has no echo: chance likeness then denies nobody."""
+    cdef float played = 0
+    cdef int k
+    if e.echoless:
+        return
+    for k in range(64):
+        played += e.power_played[k]
+    played /= 64
+    if played > 10000 and heard < NOTHING_BACK * played:
+        e.clear += 1
+        if e.clear >= CLEAR_STEPS:
+            e.echoless = True
+            e.locked = False
+    elif heard >= NOTHING_BACK * played:
+        e.clear = 0
+
+
 cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor) noexcept nogil:
     """Takes the echo out of one heard step, in place, where its delay is known. Gives the mean square that is left."""
     cdef float left[BLOCK]
     cdef float before, after, expected, change
     cdef int start, k
     before = dot(step, step, BLOCK) / BLOCK
+    watch_line(e, before)
     memcpy(left, step, sizeof(left))
     after = before
     shift(e.heard, step)
@@ -310,11 +332,16 @@ cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
     e.share = share
     e.plain = plain_share(e, at, lag)
     e.rest = rest
-    if converged and lag - e.lag < AHEAD and e.lag - lag < AHEAD:
+    if e.echoless and not e.locked:
+        if share < SAME_ECHOLESS and e.plain < SAME_LOCKED:
+            return False
+    elif converged and lag - e.lag < AHEAD and e.lag - lag < AHEAD:
         if share < SAME_LOCKED and e.plain < SAME_LOCKED and rest < SAME_REST and misfit(e, at) < SAME_LEFT:
             return False
     elif share < (SAME if heard < 6 * CEILING * loudest else SAME_LOUD) and e.plain < SAME_PLAIN and rest < SAME_REST:
         return False
+    e.echoless = False
+    e.clear = 0
     lock(e, lag, gain, left < <float>0.5 * heard)
     if left > e.quality * heard:        # the filter was believed better than it is: it learns again
         e.quality = left / heard

@@ -275,7 +275,7 @@ cdef class Engine:
     def load_prompt(self, pcm):
         """Copies int16 8 kHz samples (at least one); gives an id any leg may play."""
         cdef Prompt *p
-        cdef int16_t[::1] samples = np.ascontiguousarray(pcm, dtype=np.int16).reshape(-1)
+        cdef const int16_t[::1] samples = np.ascontiguousarray(pcm, dtype=np.int16).reshape(-1)
         cdef int k
         if samples.shape[0] == 0:
             raise EngineError("a prompt needs at least one sample")

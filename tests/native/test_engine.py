@@ -6,6 +6,7 @@ import select
 import struct
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def test_packets_follow_each_other_as_rfc_3550_says(engine: native.Engine) -> No
     assert [p.marker for p in packets] == [True] + [False] * 49
     assert {p.ssrc for p in packets} == {packets[0].ssrc}
     assert {len(p.data) for p in packets} == {160}
-    for a, b in zip(packets, packets[1:], strict=False):
+    for a, b in pairwise(packets):
         assert (b.seq - a.seq) & 0xFFFF == 1
         assert (b.stamp - a.stamp) % 2**32 == 160
 
@@ -192,7 +193,7 @@ def test_keys_out_follow_rfc_4733(engine: native.Engine) -> None:
         assert len({p.stamp for p in mine}) == 1
         assert [struct.unpack("!H", p.data[2:])[0] for p in mine] == [160, 320, 480, 640, 800, 800, 800]
         assert [p.data[1] >> 7 for p in mine] == [0, 0, 0, 0, 1, 1, 1]
-    assert all((b.seq - a.seq) & 0xFFFF == 1 for a, b in zip(packets, packets[1:], strict=False))
+    assert all((b.seq - a.seq) & 0xFFFF == 1 for a, b in pairwise(packets))
     audio = [p for p in packets if p.payload == 0]
     after = next(p for p in audio if (p.seq - keys[6].seq) & 0xFFFF == 1)
     assert after.marker
