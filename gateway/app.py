@@ -30,7 +30,7 @@ from gateway.desk.http import serve as serve_http
 from gateway.flow.check import load
 from gateway.flow.model import Flow
 from gateway.flow.templates import fixed_texts
-from gateway.flow.understanding import examples
+from gateway.flow.understanding import lessons
 from gateway.media.engine import MediaEngine
 from gateway.media.prompts import PromptStore
 from gateway.media.recorder import repair
@@ -128,6 +128,7 @@ class Gateway:
 
     async def _prepare(self, stack: AsyncExitStack) -> None:
         """Renders prompts and loads models, all at once, with a bar for what takes time."""
+        stack.push_async_callback(self._prompts.close)
         stack.push_async_callback(self._ears.close)
         stack.push_async_callback(self._close_mind)
         items = [item for flow in self.flows.values() for item in fixed_texts(flow)]
@@ -216,7 +217,7 @@ class Gateway:
     # --- understanding --------------------------------------------------------------------------------------------
 
     def _new_mind(self, flows: dict[str, Flow]) -> Worker:
-        of_flows = {flow.id: examples(flow) for flow in flows.values()}
+        of_flows = {flow.id: lessons(flow) for flow in flows.values()}
         return Worker("gateway.flow.understanding:serve", (of_flows,), name="intents", env={"OMP_NUM_THREADS": "1"})
 
     async def _close_mind(self) -> None:

@@ -93,6 +93,7 @@ def check(
 ) -> None:
     """Says everything that is wrong with a flow, with line and column. Exit status 2 when there is something."""
     from gateway.config import load_agents
+    from gateway.flow.check import Advice
     from gateway.flow.check import check as check_flow
 
     findings = check_flow(flow, agents=load_agents(agents).agents if agents else None)
@@ -103,7 +104,7 @@ def check(
             err.print(escape(str(finding)), soft_wrap=True, highlight=False)
         word = "no findings" if not findings else f"{len(findings)} finding" + "s" * (len(findings) > 1)
         (err if findings else out).print(f"{flow}: {word}", highlight=False)
-    raise typer.Exit(2 if findings else 0)
+    raise typer.Exit(2 if any(not isinstance(f, Advice) for f in findings) else 0)
 
 
 def _finding(error: TrunklineError) -> dict[str, Any]:
@@ -123,13 +124,13 @@ def _finding(error: TrunklineError) -> dict[str, Any]:
 def understand(flow: FlowFile, lang: Language = "en-US", as_json: AsJson = False) -> None:
     """Reads sentences from standard input, one a line, and says which intent each has and how sure that is."""
     from gateway.flow.check import load
-    from gateway.flow.understanding import examples, serve
+    from gateway.flow.understanding import lessons, serve
     from gateway.lab.understand import understand as run_understand
 
     loaded = load(flow)
     _known_language(lang, loaded.languages)
     with err.status("Learning the flow's sentences"):
-        model = serve({loaded.id: {lang: examples(loaded)[lang]}})
+        model = serve({loaded.id: lessons(loaded, (lang,))})
     limits = (loaded.defaults.accept, loaded.defaults.confirm, loaded.defaults.margin)
     for row in run_understand(sys.stdin, lambda text: model.rank(loaded.id, text, lang), limits):
         if as_json or not out.is_terminal:

@@ -158,7 +158,9 @@ class CallDriver:
             log.error("a prompt can't be spoken", extra={"fields": {"call": self.call.id, "error": str(error)}})
             self.feed(m.PromptDone(token))
             return
-        if token <= self.call.token and self.call.speaking >= token and self.call.stage is not m.Stage.ENDED:
+        if not clips:
+            self.feed(m.PromptDone(token))
+        elif token <= self.call.token and self.call.speaking >= token and self.call.stage is not m.Stage.ENDED:
             self.leg.play(clips, token=token, barge_in=say.barge_in, keys_stop=say.keys_stop, append=say.queue)
 
     def _stop_prompt(self, _: m.StopPrompt) -> None:

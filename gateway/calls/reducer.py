@@ -81,12 +81,13 @@ def _flow(call: m.Call, event: turn.FlowEvent, now: Moment) -> tuple[m.Call, Com
 
 
 def _say(call: m.Call, say: turn.Say, now: Moment) -> tuple[m.Call, Commands]:
-    call = replace(call, token=call.token + 1, speaking=call.token + 1, say=say, muted=False, language=say.language)
-    return call, [m.Speak(say, call.token), m.Write("said", {"prompt": say.prompt, "text": spoken(say)})]
+    call = replace(call, token=call.token + 1, speaking=call.token + 1, say=say, muted=False)
+    said: dict[str, object] = {"prompt": say.prompt, "text": spoken(say), "sensitive": say.sensitive}
+    return call, [m.Speak(say, call.token), m.Write("said", said)]
 
 
 def _listen(call: m.Call, listen: turn.Listen, now: Moment) -> tuple[m.Call, Commands]:
-    return replace(call, listen=listen), [m.Hear(listen)]
+    return replace(call, listen=listen, language=listen.language), [m.Hear(listen)]
 
 
 def _stop_listening(call: m.Call, _: turn.StopListening, now: Moment) -> tuple[m.Call, Commands]:
@@ -104,6 +105,8 @@ def _unmask(call: m.Call, _: turn.ResumeRecording, now: Moment) -> tuple[m.Call,
 def _note(call: m.Call, note: turn.Note, now: Moment) -> tuple[m.Call, Commands]:
     if note.kind == "entered":
         call = replace(call, path=(*call.path, str(note.data.get("menu", ""))))
+    elif note.kind == "language":
+        call = replace(call, language=str(note.data.get("language", call.language)))
     return call, [m.Write(note.kind, {"language": call.language, **note.data})]
 
 
@@ -247,11 +250,18 @@ def _utterance(call: m.Call, event: m.UtteranceHeard, now: Moment) -> tuple[m.Ca
     if not event.text or too_short:
         return _turn_dropped(call, m.TurnDropped(), now)
     call, commands = _interrupt(call, "speech", now)
-    text = "" if call.sensitive else event.text
-    call = replace(call, last_heard=text or call.last_heard, speech_ended=event.speech_ended or None)
-    commands.append(m.Write("heard", _heard_data(call, event, text)))
+    asked = call
+    call = replace(call, speech_ended=event.speech_ended or None)
     call, more = _flow(call, turn.Heard(event.text, event.ranked, event.asr_score), now)
-    return call, commands + more
+    text = "" if asked.sensitive else _as_noted(more, event.text)
+    call = replace(call, last_heard=text or call.last_heard)
+    return call, [*commands, m.Write("heard", _heard_data(asked, event, text)), *more]
+
+
+def _as_noted(commands: Commands, text: str) -> str:
+    """The words as the flow noted them: it masks a sensitive value that stands in the middle of a sentence."""
+    notes = (c for c in commands if isinstance(c, m.Write) and c.kind in ("matched", "no_match"))
+    return next((str(note.data["text"]) for note in notes if "text" in note.data), text)
 
 
 def _heard_data(call: m.Call, event: m.UtteranceHeard, text: str) -> dict[str, object]:
@@ -281,7 +291,8 @@ def _unheard(call: m.Call, event: m.Unheard, now: Moment) -> tuple[m.Call, Comma
 
 
 def _key(call: m.Call, event: m.KeyPressed, now: Moment) -> tuple[m.Call, Commands]:
-    commands: Commands = [m.Write("key", {"digit": event.digit, "sensitive": call.sensitive})]
+    # a key typed ahead may belong to a sensitive value nobody asked for yet; the flow notes what each key chose
+    commands: Commands = [m.Write("key", {"digit": event.digit, "sensitive": True})]
     if call.stage is m.Stage.MESSAGE and call.message_from is not None and event.digit == "#":
         call, more = _message_over(call, now)
         return call, commands + more

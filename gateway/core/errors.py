@@ -1,4 +1,4 @@
-"""The error tree. Every error a person may see says what happened, where, what was read and expected, and what to do."""
+"""The error tree. Every error a person sees says what happened, where, what was read and expected, and what to do."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from gateway.flow.words import is_mandarin, normal
 UNREACHABLE = "can't be reached"
 
 
-class Advice(FlowError):  # noqa: N818  advice is no error
+class Advice(FlowError):
     """Something worth knowing that does not keep a flow from running."""
 
 

@@ -26,7 +26,7 @@ CONFIG = ROOT / "sip_config" / "gateway.yaml"
 READY_FILE = "TRUNKLINE_READY_FILE"
 
 
-class NotReady(TrunklineError):  # noqa: N818 - it is a state of a process
+class NotReady(TrunklineError):
     """A process ended or stayed silent where it should have become ready."""
 
 

@@ -16,7 +16,7 @@ class _Ranker:
 
     def __init__(self, flow: Flow, language: str) -> None:
         self.flow = flow.id
-        self.model = understanding.serve({flow.id: {language: understanding.examples(flow)[language]}})
+        self.model = understanding.serve({flow.id: understanding.lessons(flow, (language,))})
 
     def rank(self, text: str, language: str) -> Ranked:
         if language not in self.model.flows[self.flow].models:  # the caller changed the language

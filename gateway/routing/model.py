@@ -21,8 +21,8 @@ class Agent:
 @dataclass(frozen=True, slots=True)
 class Queue:
     """`skills`: levels an agent must have. `priority`: added for each call in it. `ring_s`: how long one phone rings.
-    `announce_s`: seconds between position announcements. `wrap_up_s`: seconds an agent has after a call. `max_wait_s`: after so long the
-    caller is not kept waiting but leaves a message to be called back."""
+    `announce_s`: seconds between position announcements. `wrap_up_s`: seconds an agent has after a call. `max_wait_s`:
+    after so long the caller is not kept waiting but leaves a message to be called back."""
 
     id: str
     skills: dict[str, int] = field(default_factory=dict)

@@ -14,7 +14,7 @@ MAX_CONTACTS = 8
 """Contacts one address of record may have; one more pushes the oldest out."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A REGISTER that changes nothing, with the status it gets."""
 
     def __init__(self, status: int, reason: str | None = None) -> None:

@@ -29,7 +29,7 @@ _PROFILES = ("RTP/AVP", "RTP/AVPF")
 _MAX_MEDIA = 64
 
 
-class NoCodec(SipError):  # noqa: N818
+class NoCodec(SipError):
     """No stream of the offer can be taken: 488."""
 
 

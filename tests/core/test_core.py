@@ -16,7 +16,11 @@ from gateway.core.ids import uuid7
 
 def test_an_error_says_where_what_was_read_and_what_to_do() -> None:
     error = FlowError(
-        "unknown prompt", where=Mark("bank.yaml", 12, 5), read="welcom", expected="a name under `prompts`", near="welcome"
+        "unknown prompt",
+        where=Mark("bank.yaml", 12, 5),
+        read="welcom",
+        expected="a name under `prompts`",
+        near="welcome",
     )
     assert str(error).splitlines() == [
         "bank.yaml:12:5: unknown prompt",
