@@ -45,6 +45,7 @@ class Caller:
         self.frames: list[bytes] = []
         self.spoke_ns = self.voiced_in = 0
         self.waits: list[float] = []
+        self.silent_ns: list[int] = []
         self.missed = 0
         self.rest()
 
@@ -76,13 +77,14 @@ class Caller:
                 self.rest()
         elif self.spoke_ns > 0:
             self.waits.append((now - self.spoke_ns) / 1e6)
+            self.silent_ns.append(now)
             self.rest()
             self.spoke_ns = -1
             self.frames = []
 
 
 def first_voiced(pcm: np.ndarray) -> int:
-    """Index of the first frame the WebRTC VAD (mode 3) calls voiced, within 25 dB of the loudest and five of six in a row.
+    """Index of the first frame the WebRTC VAD (mode 3) calls voiced: within 25 dB of the loudest, five of six.
 
     It takes consonants for voice too, so this is the earliest moment anybody could ask for.
     """
@@ -130,10 +132,12 @@ def callers(ports: list[int], trials: int, level: float) -> None:
         for fd, _ in poll.poll(max(0, wait * 1000)):
             data = by_fd[fd].sock.recv(2048)[12:]
             by_fd[fd].heard(data, time.monotonic_ns())
-    print(
-        json.dumps({"waits": sum((c.waits for c in everyone), []), "missed": sum(c.missed for c in everyone)}),
-        flush=True,
-    )
+    answer = {
+        "waits": [wait for caller in everyone for wait in caller.waits],
+        "silent_ns": [caller.silent_ns for caller in everyone],
+        "missed": sum(caller.missed for caller in everyone),
+    }
+    print(json.dumps(answer), flush=True)
 
 
 def on_the_wire(legs: int, trials: int, level: float) -> dict[str, object]:
@@ -156,8 +160,11 @@ def on_the_wire(legs: int, trials: int, level: float) -> dict[str, object]:
     thread = threading.Thread(target=work)
     thread.start()
     since = []
+    muted: dict[int, list[int]] = {leg: [] for leg, _ in opened}
     while not select.select([other.stdout], [], [], 0.02)[0]:
-        for kind, leg, _, _, micro in engine.events():
+        for kind, leg, at, _, micro in engine.events():
+            if kind == native.PROMPT_MUTED:
+                muted[leg].append(at)
             if kind == native.SPEECH_STARTED:
                 since.append(micro / 1000)
             if kind == native.SPEECH_ENDED:
@@ -167,6 +174,10 @@ def on_the_wire(legs: int, trials: int, level: float) -> dict[str, object]:
     thread.join()
     engine.stop()
     waits = np.array(answer["waits"])
+    after = []
+    for (leg, _), times in zip(opened, answer["silent_ns"], strict=True):
+        known = np.array(muted[leg])
+        after += [(t - known[known <= t].max()) / 1e6 for t in times if (known <= t).any()]
     return {
         "n": len(waits),
         "missed": answer["missed"],
@@ -174,6 +185,7 @@ def on_the_wire(legs: int, trials: int, level: float) -> dict[str, object]:
         "voiced_to_silent_ms": {f"p{q:g}": round(float(np.percentile(waits, q)), 1) for q in (50, 90, 95, 99)},
         "max_ms": round(float(waits.max()), 1),
         "share_within_100_ms": round(float((waits <= 100).mean()), 4),
+        "detection_to_silent_ms_p50_p99_max": [round(float(np.percentile(after, q)), 1) for q in (50, 99, 100)],
         "first_voiced_step_to_detection_ms_p50_p99": [round(float(np.percentile(since, q)), 1) for q in (50, 99)],
     }
 
@@ -210,7 +222,7 @@ def noises(speech: list[np.ndarray], minutes: float) -> dict[str, object]:
 
 
 def echoes(speech: list[np.ndarray]) -> list[dict[str, object]]:
-    """Twelve minutes of prompts a delay at -12 dB: stops by echo, and callers heard over it at the prompts' level and 6 dB softer."""
+    """Twelve minutes of prompts a delay at -12 dB: stops by echo; callers over it, as loud and 6 dB softer."""
     rows = []
     for delay in (20, 60, 100, 150, 200, 250, 300):
         rng = np.random.default_rng(delay)

@@ -29,7 +29,7 @@ SO_TIMESTAMPNS = 35
 
 
 def callers(ports: list[int], seconds: float) -> None:
-    """The other process: one leg a caller; every 5 s the next one speaks. Prints its ports, then serves until the end."""
+    """The other process: one leg a caller; every 5 s the next one speaks. Prints its ports first."""
     engine = native.Engine(max_legs=len(ports), seed=2)
     engine.start()
     legs = []
