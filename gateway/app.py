@@ -9,9 +9,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -56,7 +57,7 @@ WATCH_S = 1.0
 
 
 class Gateway:
-    """One running gateway. Made by `opened`; everything in it ends with it."""
+    """One running gateway. `open` builds it; the stack it is given takes it down."""
 
     def __init__(self, config: GatewayConfig, console: Console) -> None:
         self.config = config
@@ -157,10 +158,12 @@ class Gateway:
                 await self._mind.start()
                 bars.update(meaning, completed=1)
 
-            results = await asyncio.gather(render(), hear(), mean(), return_exceptions=True)
-        for problem in results:
-            if isinstance(problem, BaseException):
-                raise problem
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for work in (render(), hear(), mean()):
+                        group.create_task(work)
+            except ExceptionGroup as problems:
+                raise problems.exceptions[0] from None
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         config = self.config
@@ -303,29 +306,37 @@ def queues(flows: Iterable[Flow]) -> list[routing.Queue]:
     ]
 
 
-@asynccontextmanager
-async def opened(config: GatewayConfig, console: Console) -> AsyncIterator[Gateway]:
-    """A running gateway; it is taken down when the block ends."""
-    gateway = Gateway(config, console)
-    async with AsyncExitStack() as stack:
-        await gateway.open(stack)
-        yield gateway
-
-
 async def serve(config: GatewayConfig, *, console: Console, log_format: str = "console") -> None:
-    """Runs a gateway until SIGINT or SIGTERM; SIGHUP loads the flows anew."""
+    """Runs a gateway until SIGINT or SIGTERM, which also end one that still loads; SIGHUP loads the flows anew."""
     logs.set_up("json" if log_format == "json" else "human", node=node_id())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, stop.set)
-    async with opened(config, console) as gateway:
+    gateway = Gateway(config, console)
+    async with AsyncExitStack() as stack:
+        if not await _unless(stop, gateway.open(stack)):
+            console.print("Stopped before the first call was taken.")
+            return
         loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(gateway.reload()))
         _announce(gateway, console)
         watching = loop.create_task(gateway.watch())
         await stop.wait()
         watching.cancel()
         console.print("Ending calls.")
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Does the work to its end, or gives it up when `stop` is set first. True when it is done."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return False
+    await working
+    return True
 
 
 def _announce(gateway: Gateway, console: Console) -> None:

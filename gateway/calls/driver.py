@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.calls import model as m
@@ -14,7 +14,7 @@ from gateway.core.errors import TrunklineError
 from gateway.core.ports import Ranked
 from gateway.flow import turn
 from gateway.media import events as media
-from gateway.media.engine import Leg
+from gateway.media.engine import Clip, Leg
 from gateway.sip import sdp
 from gateway.speech import ear
 
@@ -40,6 +40,7 @@ class CallDriver:
         self.agent_sip: str | None = None
         self.recording_from = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._last_said: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -142,26 +143,31 @@ class CallDriver:
             silence_ms=listen.silence_ms,
             max_ms=listen.max_ms,
             length=listen.length,
-            hints=listen.hints,
+            hints=self.exchange.hints(self.call.flow, listen.language) if listen.expect == "menu" else listen.hints,
         )
 
     # --- speaking -------------------------------------------------------------------------------------------------
 
     def _speak(self, command: m.Speak) -> None:
-        self._spawn(self._render_and_play(command))
+        before = self._last_said if command.say.queue else None
+        self._last_said = self._spawn(self._render_and_play(command, before))
 
-    async def _render_and_play(self, command: m.Speak) -> None:
+    async def _render_and_play(self, command: m.Speak, before: asyncio.Task[None] | None) -> None:
+        """Sentences are rendered at the same time and played in their order; one that was overtaken is not played."""
         say, token = command.say, command.token
+        clips: list[Clip] = []
         try:
             clips = await self.exchange.prompts.clips(phrases(say.segments, say.language), say.language)
         except TrunklineError as error:
             log.error("a prompt can't be spoken", extra={"fields": {"call": self.call.id, "error": str(error)}})
-            self.feed(m.PromptDone(token))
+        if before is not None:
+            await asyncio.wait([before])
+        if self.call.stage is m.Stage.ENDED or self.call.speaking < token:
             return
-        if not clips:
-            self.feed(m.PromptDone(token))
-        elif token <= self.call.token and self.call.speaking >= token and self.call.stage is not m.Stage.ENDED:
+        if clips:
             self.leg.play(clips, token=token, barge_in=say.barge_in, keys_stop=say.keys_stop, append=say.queue)
+        else:
+            self.feed(m.PromptDone(token))
 
     def _stop_prompt(self, _: m.StopPrompt) -> None:
         self.leg.stop()
@@ -299,10 +305,11 @@ class CallDriver:
             task.cancel()
         self.exchange.finished(self, command.reason)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -19,6 +19,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import TrunklineError
 from gateway.core.ids import uuid7
 from gateway.core.ports import Ranked
+from gateway.flow.intents import lessons
 from gateway.flow.model import Flow
 from gateway.media.engine import Leg, MediaEngine
 from gateway.media.prompts import PromptStore
@@ -30,6 +31,7 @@ from gateway.sip import events as sip
 from gateway.sip import sdp
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
+from gateway.speech.hints import hints
 from gateway.store.calls import CallStore
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class Exchange:
     """The IP address of the phone that signals for a leg."""
     _phones: dict[str, str] = field(default_factory=dict)
     _held: WeakSet[Leg] = field(default_factory=WeakSet)
+    _hints: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
     _silences: dict[tuple[str, bool], asyncio.TimerHandle] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -334,6 +337,17 @@ class Exchange:
 
     def recording_path(self, call: m.Call) -> Path:
         return self.recordings / f"{call.id}.wav"
+
+    def hints(self, flow: Flow, language: str) -> tuple[str, ...]:
+        """Words the recognizer may expect in any menu of a flow, out of its own utterances."""
+        key = (flow.id, flow.version, language)
+        if key not in self._hints:
+            said, _ = lessons(flow)
+            sentences = {
+                intent: [s for variants in said[language][intent] for s in variants] for intent in flow.intents
+            }
+            self._hints[key] = hints(sentences, language)
+        return self._hints[key]
 
     def write(self, call: m.Call, kind: str, data: dict[str, object]) -> None:
         """One line of the call's record."""

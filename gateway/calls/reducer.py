@@ -515,7 +515,7 @@ def routing_queue(flow: Flow, queue: str) -> str:
 
 def spoken(say: turn.Say) -> str:
     """What a Say says, for records: values in braces of sensitive prompts are masked by the interpreter already."""
-    return "".join(s.text if isinstance(s, turn.Text) else s.value for s in say.segments)
+    return "".join(s.text if isinstance(s, turn.Text) else f"{s.value} {s.currency}".rstrip() for s in say.segments)
 
 
 _AFTER: Mapping[m.Then, Callable[[m.Call, Moment], tuple[m.Call, Commands]]] = {

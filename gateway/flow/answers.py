@@ -12,7 +12,10 @@ from gateway.flow.moves import MASK, MAX_PENDING, Moves
 from gateway.flow.slots import continued, from_keys, parse, passing, yes_no
 from gateway.flow.state import ASKING
 from gateway.flow.turn import Heard, Value
-from gateway.flow.words import language_wish, wish
+from gateway.flow.words import is_mandarin, language_wish, normal, wish
+
+DOUBTFUL = 0.5
+"""Below this score of the recognizer's own, words are never accepted without asking."""
 
 
 def drain(m: Moves) -> None:
@@ -111,10 +114,12 @@ def _shown(m: Moves, text: str) -> str:
     return MASK if m.secret else text
 
 
-def _band(m: Moves, ranked: Ranked) -> tuple[Ranked, Band]:
-    allowed = sayable_only(m.flow, m.state.menu or m.flow.start, ranked)
+def _band(m: Moves, event: Heard) -> tuple[Ranked, Band]:
+    """The ranking of what can be said here, and how sure it is: words the recognizer doubts are asked about."""
+    allowed = sayable_only(m.flow, m.state.menu or m.flow.start, event.ranked)
     d = m.flow.defaults
-    return allowed, band(allowed, d.accept, d.confirm, d.margin)
+    found = band(allowed, d.accept, d.confirm, d.margin)
+    return allowed, "confirm" if found == "accept" and event.score < DOUBTFUL else found
 
 
 def _found(m: Moves, intent: str, text: str) -> tuple[tuple[str, Value], ...]:
@@ -129,7 +134,7 @@ def _found(m: Moves, intent: str, text: str) -> tuple[tuple[str, Value], ...]:
 
 
 def _heard_menu(m: Moves, event: Heard) -> None:
-    ranked, in_band = _band(m, event.ranked)
+    ranked, in_band = _band(m, event)
     best, score = ranked.best
     second, second_score = ranked.runner_up
     if in_band == "reject" or best not in m.flow.intents or not event.text.strip():
@@ -154,13 +159,18 @@ def _heard_menu(m: Moves, event: Heard) -> None:
 
 def _heard_more(m: Moves, event: Heard) -> None:
     answer = yes_no(event.text)
-    _, in_band = _band(m, event.ranked)
-    if answer is not None and not (in_band == "accept" and len(event.text.split()) > 3):
+    _, in_band = _band(m, event)
+    if answer is not None and not (in_band == "accept" and _lengthy(event.text)):
         m.note("matched", text=event.text, answer="yes" if answer else "no")
         _answer(m, answer, "speech")
     else:
         m.set(phase="menu", menu=m.flow.start)
         _heard_menu(m, event)
+
+
+def _lengthy(text: str) -> bool:
+    """More than a yes or no: four words, or four characters of Mandarin."""
+    return len(text.split()) > 3 or (is_mandarin(text) and len(normal(text)) > 3)
 
 
 def _heard_slot(m: Moves, event: Heard) -> None:
@@ -180,7 +190,7 @@ def _heard_slot(m: Moves, event: Heard) -> None:
 
 def _another(m: Moves, event: Heard) -> bool:
     """Instead of answering, the caller clearly named another intent, or somehow asked for a human."""
-    ranked, in_band = _band(m, event.ranked)
+    ranked, in_band = _band(m, event)
     best = ranked.best[0]
     clear = in_band == "accept" or (in_band == "confirm" and Target("intent", best) == m.flow.defaults.human)
     if not clear or best == m.state.intent or best not in m.flow.intents:

@@ -12,7 +12,8 @@ import difflib
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,9 @@ SAYS = "caller-says.wav"
 """What the caller tells the agent."""
 CALLER_HZ, AGENT_HZ = 620.0, 1150.0
 TONE_DBFS = -15.0
+APART_S = 1.5
+"""The scenes run at the same time; each agent signs in a little after the one before, who is then idle for longer."""
+
 ENOUGH_WORDS = 0.6
 """Share of a speaker's words (characters in Mandarin) that the other phone's recording must hold in their order."""
 
@@ -105,14 +109,18 @@ class Result:
     @property
     def replies_ms(self) -> list[float]:
         """From the last voiced sample the caller sent to the first voiced packet of the next prompt it received."""
-        spoken = (
-            [x for x in self.outcome.exchanges if x.what.startswith(self.scene.language[:2])] if self.outcome else []
-        )
-        return [x.reply_ms for x in spoken if x.reply_ms is not None]
+        return [x.reply_ms for x in self._to_the_flow if x.reply_ms is not None]
 
     @property
     def stops_ms(self) -> list[float]:
-        return [x.stop_ms for x in self.outcome.exchanges if x.stop_ms is not None] if self.outcome else []
+        """From the first voiced packet the caller sent over a prompt to the first silent one it received."""
+        return [x.stop_ms for x in self._to_the_flow if x.stop_ms is not None]
+
+    @property
+    def _to_the_flow(self) -> list[Exchange]:
+        """What was spoken before the agent took over."""
+        spoken = self.outcome.exchanges if self.outcome else []
+        return [x for x in spoken if x.what.endswith(".wav") and x.what != SAYS]
 
 
 def run_demo(folder: Path, console: Console, only: str | None = None) -> int:
@@ -134,14 +142,20 @@ def run_demo(folder: Path, console: Console, only: str | None = None) -> int:
     with stage.gateway(folder / "gateway", flows=[stage.ROOT / "ivr_flows" / "bank.yaml"]) as gateway:
         console.print(f"  takes calls on sip:{gateway.sip} after {time.monotonic() - began:.0f} s", highlight=False)
         follower = Follower(gateway.data, console)
-        results = [_play(scene, gateway, folder, console, follower) for scene in scenes]
-        follower.close()
+        with ThreadPoolExecutor(len(scenes)) as stages:
+            results = list(
+                stages.map(lambda scene: _play(scene, gateway, folder, console, scenes.index(scene)), scenes)
+            )
+        records = follower.close()
+    for result in results:
+        result.record = next((r for r in records if r.head.dialled == result.scene.number), None)
     _verify(results, folder)
     return _report(results, folder, console, time.monotonic() - began)
 
 
-def _play(scene: Scene, gateway: stage.GatewayProcess, folder: Path, console: Console, follower: Follower) -> Result:
+def _play(scene: Scene, gateway: stage.GatewayProcess, folder: Path, console: Console, place: int) -> Result:
     result = Result(scene)
+    time.sleep(place * APART_S)
     here = folder / scene.language
     here.mkdir()
     write_wav(here / "agent-says.wav", _with_tone(AUDIO / scene.hello, AGENT_HZ))
@@ -149,16 +163,17 @@ def _play(scene: Scene, gateway: stage.GatewayProcess, folder: Path, console: Co
     talk = read_wav(here / "agent-says.wav").size / 8000
     script = (*scene.before, Wait(3.0), Speak(here / SAYS), Wait(max(1.0, talk - 4.0)))
     options = ("--play", str(here / "agent-says.wav"), "--answer-after", "1.0", "--max-seconds", "120")
-    console.rule(f"{scene.language}: a caller dials {scene.number}; {scene.agent}'s softphone is registered")
     try:
         with stage.phone(gateway.sip, scene.agent, scene.password, *options, record=here / "agent-heard.wav") as agent:
+            console.print(
+                f"  {scene.agent}'s phone is registered; a caller dials [magenta]{scene.number}[/] ({scene.language})",
+                highlight=False,
+            )
             result.outcome = asyncio.run(_call(gateway.uri(scene.number), script, here / "caller-heard.wav"))
             agent.until("answered", 2.0)
-            time.sleep(0.6)
+            agent.until("ended", 5.0)
     except TrunklineError as error:
         result.faults.append(str(error))
-    finally:
-        result.record = follower.newest()
     return result
 
 
@@ -187,13 +202,7 @@ def _verify(results: Sequence[Result], folder: Path) -> None:
         heard = read_wav(here / "caller-heard.wav")
         write_wav(here / "caller-heard-from-agent.wav", heard[int(bridged * 8000) :])
         pairs = (
-            (
-                "the agent's phone heard the caller",
-                here / "agent-heard.wav",
-                here / SAYS,
-                CALLER_HZ,
-                AGENT_HZ,
-            ),
+            ("the agent's phone heard the caller", here / "agent-heard.wav", here / SAYS, CALLER_HZ, AGENT_HZ),
             (
                 "the caller heard the agent",
                 here / "caller-heard-from-agent.wav",
@@ -202,8 +211,10 @@ def _verify(results: Sequence[Result], folder: Path) -> None:
                 CALLER_HZ,
             ),
         )
+        files = [path for _, heard_by, said, _, _ in pairs for path in (heard_by, said) if path.exists()]
+        texts = {path: found.text for path, found in transcribe(files, result.scene.language)}
         for what, heard_by, said, own, foreign in pairs:
-            _compare(result, what, heard_by, said, own, foreign)
+            _compare(result, what, heard_by, said, own, foreign, texts)
         if not any(e.data.get("by") == "speech" for e in result.record.of("interrupted")):
             result.faults.append("the caller's words did not interrupt the prompt")
         recording = result.record.head.recording
@@ -211,7 +222,9 @@ def _verify(results: Sequence[Result], folder: Path) -> None:
             result.faults.append("the gateway kept no recording")
 
 
-def _compare(result: Result, what: str, heard: Path, said: Path, own: float, foreign: float) -> None:
+def _compare(
+    result: Result, what: str, heard: Path, said: Path, own: float, foreign: float, texts: Mapping[Path, str]
+) -> None:
     if not heard.exists():
         result.faults.append(f"{what}: there is no recording {heard.name}")
         return
@@ -220,16 +233,10 @@ def _compare(result: Result, what: str, heard: Path, said: Path, own: float, for
         result.faults.append(
             f"{what}: tone {own:g} Hz at {tones[own]:.0f} dBFS, foreign {foreign:g} Hz at {tones[foreign]:.0f} dBFS"
         )
-    texts = dict(_texts([heard, said], result.scene.language))
     share = likeness(texts[said], texts[heard], result.scene.language)
     result.checks.append(f"{what}: {share:.0%} of the words, tone at {tones[own]:.0f} dBFS: “{texts[heard]}”")
     if share < ENOUGH_WORDS:
         result.faults.append(f"{what}: only {share:.0%} of the words: “{texts[heard]}” where “{texts[said]}” was said")
-
-
-def _texts(paths: list[Path], language: str) -> Iterator[tuple[Path, str]]:
-    for path, hypothesis in transcribe(paths, language):
-        yield path, hypothesis.text
 
 
 def _loudest(sound: Sound, hertz: float) -> float:

@@ -47,50 +47,39 @@ LINES: dict[str, Callable[[Data], str]] = {
 
 
 class Follower:
-    """Prints every new line of every call in a gateway's data folder until `close`."""
+    """Prints every new line of every call in a gateway's data folder until `close`, each behind its call's language."""
 
     def __init__(self, data: Path, console: Console) -> None:
         self.data, self.console = data, console
         self._seen = 0
         self._over = threading.Event()
-        self._printing = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def newest(self) -> CallRecord | None:
-        """Prints what is left and gives the newest call."""
-        with self._printing:
-            return self._look()
-
-    def close(self) -> None:
-        """Prints what is left and ends."""
+    def close(self) -> list[CallRecord]:
+        """Prints what is left and gives the calls, newest first."""
         self._over.set()
         self._thread.join()
-        self._look()
+        return self._look()
 
     def _run(self) -> None:
         while not self._over.wait(0.1):
-            with self._printing:
-                self._look()
+            self._look()
 
-    def _look(self) -> CallRecord | None:
+    def _look(self) -> list[CallRecord]:
         try:
-            records: SqliteReader = open_for_reading(self.data)
+            reader: SqliteReader = open_for_reading(self.data)
         except StoreError:
-            return None
+            return []
         try:
-            calls = records.recent(1)
-            if not calls:
-                return None
-            record = records.record(calls[0].id)
+            records = [reader.record(head.id) for head in reader.recent(8)]
         finally:
-            records.close()
-        for event in record.events:
-            if event.number > self._seen:
-                self._seen = event.number
-                line = LINES.get(event.kind)
-                if line:
-                    self.console.print(
-                        f"  {record.at(event):6.2f} s  {line(event.data)}", highlight=False, soft_wrap=True
-                    )
-        return record
+            reader.close()
+        news = [(event, record) for record in records for event in record.events if event.number > self._seen]
+        for event, record in sorted(news, key=lambda pair: pair[0].number):
+            self._seen = event.number
+            line = LINES.get(event.kind)
+            if line:
+                head = f"[magenta]{record.head.dialled}[/] {record.at(event):6.2f} s"
+                self.console.print(f"  {head}  {line(event.data)}", highlight=False, soft_wrap=True)
+        return records

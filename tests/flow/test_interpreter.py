@@ -557,3 +557,14 @@ def test_nothing_happens_before_the_answer_or_after_the_end() -> None:
         Started(),
     ):
         assert talk.send(event).last == []
+
+
+def test_words_the_recognizer_doubts_are_asked_about_and_never_accepted() -> None:
+    flow, now = shipped("bank"), Moment(1000.0, datetime(2026, 11, 16, 3, 0, tzinfo=UTC))
+    for score, prompt in ((0.9, "ask_card"), (0.4, "confirm")):
+        state = interpreter.start(flow)
+        for event in (Started("en-US"), PromptDone(), PromptDone()):
+            state, _ = interpreter.step(flow, state, event, now)
+        heard = Heard("what is my balance", Ranked((("balance", 0.99),)), score)
+        _, commands = interpreter.step(flow, state, heard, now)
+        assert [c.prompt for c in commands if isinstance(c, Say)] == [prompt]
