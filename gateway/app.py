@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from gateway.calls.actions import Actions
 from gateway.calls.exchange import Exchange, Number
-from gateway.calls.reducer import routing_queue
+from gateway.calls.carry import routing_queue
 from gateway.config import GatewayConfig, Roster, load_agents
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, TrunklineError

@@ -25,7 +25,12 @@ FLOORS = {
 
 ENGINE_USERS = {"media", "webrtc"}
 
-PURE = ("gateway/sip/", "gateway/flow/", "gateway/routing/", "gateway/calls/reducer")
+PURE = (
+    "gateway/sip/",
+    "gateway/flow/",
+    "gateway/routing/",
+    *(f"gateway/calls/{name}" for name in ("reducer", "carry", "turns", "handover", "announce", "units", "model")),
+)
 SOCKETS = {"gateway/sip/udp.py", "gateway/sip/tcp.py", "gateway/sip/tls.py", "gateway/sip/websocket.py"}
 IMPURE = {"asyncio", "socket", "time", "threading", "select", "selectors"}
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.calls import handover, reducer, turns
 from gateway.calls import model as m
-from gateway.calls import reducer
 from gateway.core.clock import FakeClock
 from gateway.core.ports import Ranked
 from gateway.flow.check import load
@@ -93,7 +93,7 @@ def test_long_voice_without_words_ends_the_prompt_too_and_silence_is_counted_aga
     caller = Caller().asked()
     caller.feed(m.KeyPressed("9"))
     caller.feed(m.SpeechStarted(muted=True))
-    assert m.StopPrompt() in caller.feed(m.PartialHeard("", reducer.BARGE_VOICED_MS))
+    assert m.StopPrompt() in caller.feed(m.PartialHeard("", turns.BARGE_VOICED_MS))
     caller.feed(m.TurnDropped())
     assert caller.call.deadline is not None
     caller.clock.advance(caller.call.deadline - caller.clock.now().mono + 0.01)
@@ -145,7 +145,7 @@ def test_an_agents_phone_that_vanishes_puts_the_caller_first_in_line_again() -> 
     out = caller.feed(m.AgentLeft("anna", "phone vanished"))
     again = [c.event for c in out if isinstance(c, m.Route)][-1]
     assert isinstance(again, routing.CallQueued)
-    assert again.priority == reducer.AGAIN_PRIORITY
+    assert again.priority == handover.AGAIN_PRIORITY
     assert caller.call.stage is m.Stage.WAITING
     assert not any(isinstance(c, m.HangUpCaller) for c in out)
 
@@ -183,7 +183,7 @@ def test_nobody_there_takes_a_message_until_silence_or_the_hash_key() -> None:
         else:
             caller.feed(m.SpeechStarted(muted=False))
             caller.feed(m.SpeechEnded())
-            caller.clock.advance(reducer.MESSAGE_QUIET_S + 0.01)
+            caller.clock.advance(turns.MESSAGE_QUIET_S + 0.01)
             out = caller.feed(m.Tick())
         assert m.Record("message_end") in out
         assert only(caller.finish_prompts(), m.HangUpCaller).reason == "message left"

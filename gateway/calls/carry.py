@@ -1,0 +1,159 @@
+"""What the flow commands, carried over to the call; and the few moves every part of the reducer makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.calls import model as m
+from gateway.core.clock import Moment
+from gateway.flow import interpreter, turn
+from gateway.flow.model import Flow
+from gateway.routing import model as routing
+
+MESSAGE_MAX_S = 120.0
+
+Commands = list[m.CallCommand]
+
+
+def feed_flow(call: m.Call, event: turn.FlowEvent, now: Moment) -> tuple[m.Call, Commands]:
+    """Feeds the interpreter and carries its commands over."""
+    if call.stage is not m.Stage.FLOW:
+        return call, []
+    state, flow_commands = interpreter.step(call.flow, call.flow_state, event, now)
+    call = replace(call, flow_state=state)
+    commands: Commands = []
+    for command in flow_commands:
+        call, more = _CARRY[type(command)](call, command, now)
+        commands += more
+    return call, commands
+
+
+def say_it(call: m.Call, say: turn.Say, now: Moment) -> tuple[m.Call, Commands]:
+    call = replace(call, token=call.token + 1, speaking=call.token + 1, say=say, muted=False)
+    said: dict[str, object] = {"prompt": say.prompt, "text": spoken(say), "sensitive": say.sensitive}
+    return call, [m.Speak(say, call.token), m.Write("said", said)]
+
+
+def _listen(call: m.Call, listen: turn.Listen, now: Moment) -> tuple[m.Call, Commands]:
+    return replace(call, listen=listen, language=listen.language), [m.Hear(listen)]
+
+
+def _stop_listening(call: m.Call, _: turn.StopListening, now: Moment) -> tuple[m.Call, Commands]:
+    return replace(call, listen=None), [m.Hear(None)]
+
+
+def _mask(call: m.Call, _: turn.PauseRecording, now: Moment) -> tuple[m.Call, Commands]:
+    return replace(call, sensitive=True), [m.Record("mask"), m.Write("recording", {"state": "paused"})]
+
+
+def _unmask(call: m.Call, _: turn.ResumeRecording, now: Moment) -> tuple[m.Call, Commands]:
+    return replace(call, sensitive=False), [m.Record("unmask"), m.Write("recording", {"state": "resumed"})]
+
+
+def _note(call: m.Call, note: turn.Note, now: Moment) -> tuple[m.Call, Commands]:
+    if note.kind == "entered":
+        call = replace(call, path=(*call.path, str(note.data.get("menu", ""))))
+    elif note.kind == "language":
+        call = replace(call, language=str(note.data.get("language", call.language)))
+    return call, [m.Write(note.kind, {"language": call.language, **note.data})]
+
+
+def _act(call: m.Call, action: turn.RunAction, now: Moment) -> tuple[m.Call, Commands]:
+    return call, [m.Act(action), m.Write("action", {"name": action.action})]
+
+
+def _enqueue(call: m.Call, want: turn.Enqueue, now: Moment) -> tuple[m.Call, Commands]:
+    """The search for an agent starts at once, while the caller still hears what was being said."""
+    call = replace(
+        call,
+        stage=m.Stage.WAITING,
+        queue=want.queue,
+        intent=want.intent,
+        slots=dict(want.slots),
+        listen=None,
+        own_deadline=None,
+    )
+    queued = routing.CallQueued(
+        call.id,
+        routing_queue(call.flow, want.queue),
+        call.language,
+        want.intent,
+        emergency=want.emergency,
+    )
+    about: dict[str, object] = {
+        "queue": want.queue,
+        "intent": want.intent,
+        "reason": want.reason,
+        "emergency": want.emergency,
+    }
+    commands: Commands = [m.Hear(None), m.Write("queued", about), m.Route(queued)]
+    if call.speaking:
+        return replace(call, then="music"), commands
+    return call, [*commands, m.PlayMusic()]
+
+
+def _take_message(call: m.Call, want: turn.TakeMessage, now: Moment) -> tuple[m.Call, Commands]:
+    call = replace(call, stage=m.Stage.MESSAGE, queue=want.queue, listen=None, own_deadline=now.mono + MESSAGE_MAX_S)
+    commands: Commands = [m.Hear(None), m.Write("message_wanted", {"queue": want.queue, "reason": want.reason})]
+    if call.speaking:
+        return replace(call, then="beep"), commands
+    call, more = beep(call, now)
+    return call, commands + more
+
+
+def _hang_up_after(call: m.Call, want: turn.HangUp, now: Moment) -> tuple[m.Call, Commands]:
+    call = replace(call, stage=m.Stage.LEAVING, listen=None, end_reason=want.reason, own_deadline=now.mono + 30.0)
+    if call.speaking:
+        return replace(call, then="hangup"), [m.Hear(None)]
+    return end(call, want.reason, hang_up=True)
+
+
+_CARRY: Mapping[type, Callable[[m.Call, Any, Moment], tuple[m.Call, Commands]]] = {
+    turn.Say: say_it,
+    turn.Listen: _listen,
+    turn.StopListening: _stop_listening,
+    turn.RunAction: _act,
+    turn.Enqueue: _enqueue,
+    turn.TakeMessage: _take_message,
+    turn.HangUp: _hang_up_after,
+    turn.PauseRecording: _mask,
+    turn.ResumeRecording: _unmask,
+    turn.Note: _note,
+}
+
+
+def beep(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
+    token = call.token + 1
+    return replace(call, token=token, speaking=token, say=None, then="message"), [m.PlayBeep(token)]
+
+
+def message_end(call: m.Call) -> float:
+    return (call.message_from or 0.0) + MESSAGE_MAX_S
+
+
+def end(call: m.Call, reason: str, *, hang_up: bool) -> tuple[m.Call, Commands]:
+    commands: Commands = []
+    if call.agent:
+        commands += [m.HangUpAgent(call.agent, reason), m.Route(routing.CallFinished(call.id, call.agent))]
+    elif call.queue and call.stage is m.Stage.WAITING:
+        if call.ringing:
+            commands.append(m.StopRinging(call.ringing, reason))
+        commands.append(m.Route(routing.CallLeft(call.id)))
+    if call.message_from is not None:
+        commands += [m.Record("message_end"), m.Write("message", {"queue": call.queue, "seconds": None})]
+    if hang_up:
+        commands.append(m.HangUpCaller(reason))
+    commands += [m.Write("ended", {"reason": reason}), m.Finish(reason)]
+    return replace(call, stage=m.Stage.ENDED, deadline=None, own_deadline=None, end_reason=reason), commands
+
+
+def routing_queue(flow: Flow, queue: str) -> str:
+    """A flow's queue as routing names it: two flows may both have a queue `general`."""
+    return f"{flow.id}.{queue}"
+
+
+def spoken(say: turn.Say) -> str:
+    """What a Say says, for records: values in braces of sensitive prompts are masked by the interpreter already."""
+    return "".join(s.text if isinstance(s, turn.Text) else f"{s.value} {s.currency}".rstrip() for s in say.segments)

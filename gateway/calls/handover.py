@@ -1,0 +1,134 @@
+"""From the queue to an agent, or to a message: what routing decides and what the agent's phone does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.calls import model as m
+from gateway.calls.announce import announce
+from gateway.calls.carry import MESSAGE_MAX_S, Commands, beep, end, routing_queue, say_it
+from gateway.core.clock import Moment
+from gateway.routing import model as routing
+
+AGAIN_PRIORITY = 1000
+"""A caller whose agent's phone vanished goes before everybody but emergencies."""
+
+
+def offer(call: m.Call, event: routing.AgentOffer, now: Moment) -> tuple[m.Call, Commands]:
+    if call.stage is not m.Stage.WAITING:
+        return call, [m.Route(routing.CallLeft(call.id))]
+    data: dict[str, object] = {
+        "agent": event.agent,
+        "queue": event.queue,
+        "why": event.why,
+        "candidates": _looked_at(event.candidates),
+    }
+    return replace(call, ringing=event.agent), [m.Write("offered", data), m.RingAgent(event, about(call))]
+
+
+def _looked_at(candidates: Sequence[routing.Candidate]) -> list[dict[str, object]]:
+    return [{"agent": c.agent, "score": round(c.score, 2), "rejected": c.rejected} for c in candidates]
+
+
+def about(call: m.Call) -> dict[str, str]:
+    """The story an agent sees before answering. Sensitive slots are not in it."""
+    hidden = {slot.id for slot in call.flow.slots.values() if slot.sensitive}
+    shown = {k: v for k, v in call.slots.items() if k not in hidden}
+    story = {
+        "Call": call.id,
+        "Queue": call.queue or "",
+        "Intent": call.intent or "",
+        "Language": call.language,
+        "Path": " > ".join(call.path),
+        "Heard": call.last_heard,
+        "Slots": ", ".join(f"{k}={v}" for k, v in shown.items()),
+    }
+    return {k: v for k, v in story.items() if v}
+
+
+def withdraw(call: m.Call, event: routing.WithdrawOffer, now: Moment) -> tuple[m.Call, Commands]:
+    if call.ringing != event.agent:
+        return call, []
+    data: dict[str, object] = {"agent": event.agent, "why": event.why}
+    return replace(call, ringing=None), [m.StopRinging(event.agent, event.why), m.Write("withdrawn", data)]
+
+
+def position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Call, Commands]:
+    if call.stage is not m.Stage.WAITING or call.speaking or call.queue is None:
+        return call, []
+    say = announce(call.flow, "position", call.language, call.queue, position=event.position, wait_s=event.wait_s)
+    if say is None:
+        return call, []
+    call, commands = say_it(replace(call, then="music"), say, now)
+    return call, [
+        m.Write("position", {"position": event.position, "wait_s": event.wait_s, "why": event.why}),
+        *commands,
+    ]
+
+
+def nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Call, Commands]:
+    if call.stage is not m.Stage.WAITING:
+        return call, []
+    call = replace(call, stage=m.Stage.MESSAGE, ringing=None, own_deadline=now.mono + MESSAGE_MAX_S)
+    commands: Commands = [
+        m.Write("nobody", {"queue": event.queue, "why": event.why, "candidates": _looked_at(event.candidates)}),
+        m.Route(routing.CallLeft(call.id)),
+    ]
+    say = announce(call.flow, "nobody", call.language, call.queue or "")
+    if say is None:
+        call, more = beep(call, now)
+        return call, commands + more
+    if call.speaking:
+        say = replace(say, queue=True)
+    call, more = say_it(replace(call, then="beep"), say, now)
+    return call, commands + more
+
+
+def message_over(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
+    seconds = round(now.mono - (call.message_from or now.mono), 1)
+    commands: Commands = [m.Record("message_end"), m.Write("message", {"queue": call.queue, "seconds": seconds})]
+    call = replace(call, stage=m.Stage.LEAVING, message_from=None, own_deadline=now.mono + 30.0)
+    call = replace(call, end_reason="message left")
+    say = announce(call.flow, "message_taken", call.language, call.queue or "")
+    if say is None:
+        call, more = end(call, call.end_reason, hang_up=True)
+        return call, commands + more
+    call, more = say_it(replace(call, then="hangup"), say, now)
+    return call, commands + more
+
+
+def agent_answered(call: m.Call, event: m.AgentAnswered, now: Moment) -> tuple[m.Call, Commands]:
+    if call.stage is not m.Stage.WAITING or call.ringing != event.agent:
+        return call, [m.HangUpAgent(event.agent, "no longer offered")]
+    call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, speaking=0, then=None)
+    return call, [
+        m.Bridge(event.agent),
+        m.Route(routing.OfferAnswered(call.id, event.agent)),
+        m.Write("bridged", {"agent": event.agent}),
+    ]
+
+
+def agent_failed(call: m.Call, event: m.AgentFailed, now: Moment) -> tuple[m.Call, Commands]:
+    if call.ringing != event.agent:
+        return call, []
+    data: dict[str, object] = {"agent": event.agent, "reason": event.reason}
+    failed = routing.OfferFailed(call.id, event.agent, event.reason)
+    return replace(call, ringing=None), [m.Write("not_answered", data), m.Route(failed)]
+
+
+def agent_left(call: m.Call, event: m.AgentLeft, now: Moment) -> tuple[m.Call, Commands]:
+    if call.agent != event.agent:
+        return call, []
+    if event.reason != "hung up" and call.queue:  # the phone vanished: the caller did not ask to leave
+        queue = routing_queue(call.flow, call.queue)
+        again = routing.CallQueued(call.id, queue, call.language, call.intent, AGAIN_PRIORITY)
+        commands: Commands = [
+            m.HangUpAgent(event.agent, event.reason),
+            m.Write("agent_lost", {"agent": event.agent, "reason": event.reason}),
+            m.Route(routing.CallFinished(call.id, event.agent)),
+            m.PlayMusic(),
+            m.Route(again),
+        ]
+        return replace(call, agent=None, stage=m.Stage.WAITING), commands
+    return end(call, "agent hung up", hang_up=True)
