@@ -1,0 +1,46 @@
+"""One gateway for most whole calls, its callers, and phones that live as long as a module's calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.lab import stage
+from tests.peers import whole
+from tests.peers.programs import Programs
+
+
+@pytest.fixture(scope="session")
+def prompts(request: pytest.FixtureRequest) -> Path:
+    """Rendered prompts, kept from run to run: a prompt's file is named after its words and voice."""
+    assert request.config.cache is not None
+    return Path(request.config.cache.mkdir("prompts"))
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory, prompts: Path) -> Iterator[stage.GatewayProcess]:
+    """A gateway with the bank's flow and flows/floor.yaml that serves the whole run."""
+    folder = tmp_path_factory.mktemp("gateway")
+    data = whole.data_folder(folder / "data", prompts)
+    with stage.gateway(data, config=whole.written(folder / "config")) as running:
+        yield running
+    said = running.log.read_text(errors="replace")
+    assert "Traceback" not in said, said[-4000:]
+
+
+@pytest.fixture(scope="session")
+def hall(gateway: stage.GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[whole.Hall]:
+    """Callers to that gateway."""
+    callers = whole.Hall(gateway, tmp_path_factory.mktemp("heard"))
+    yield callers
+    callers.close()
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    """Programs that live as long as the module's calls."""
+    running = Programs(tmp_path_factory.mktemp("crew"))
+    yield running
+    running.end()
