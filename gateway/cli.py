@@ -141,22 +141,23 @@ def understand(flow: FlowFile, lang: Language = "en-US", as_json: AsJson = False
 
 @app.command(epilog="Example: trunkline transcribe question.wav --lang zh-CN --json")
 def transcribe(
-    wav: Annotated[list[Path], typer.Argument(help="WAV files, mono, any rate.")],
+    wav: Annotated[list[Path], typer.Argument(help="WAV files, mono, 8 or 16 kHz.")],
     lang: Language = "en-US",
+    flow: Annotated[list[Path] | None, typer.Option(help="Flows whose words to expect; else those configured.")] = None,
+    config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Recognizes recordings through the 8 kHz G.711 path a call takes."""
+    """Recognizes recordings through the 8 kHz G.711 path a call takes, expecting the words its flows expect."""
+    from gateway.calls.words import expected
+    from gateway.config import load_config
+    from gateway.flow.check import load
     from gateway.lab.transcribe import transcribe as run_transcribe
 
-    for path, hypothesis in run_transcribe(wav, lang):
+    paths = flow or (load_config(config).flows if config.exists() else ())
+    for path, hypothesis in run_transcribe(wav, lang, expected([load(p) for p in paths], lang)):
         if as_json:
-            print(
-                json.dumps(
-                    {"file": path.name, "text": hypothesis.text, "score": round(hypothesis.score, 3)},
-                    ensure_ascii=False,
-                ),
-                flush=True,
-            )
+            row = {"file": path.name, "text": hypothesis.text, "score": round(hypothesis.score, 3)}
+            print(json.dumps(row, ensure_ascii=False), flush=True)
         else:
             out.print(escape(hypothesis.text))
 

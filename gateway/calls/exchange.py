@@ -15,11 +15,11 @@ from gateway.calls import model as m
 from gateway.calls import reducer
 from gateway.calls.actions import Actions
 from gateway.calls.driver import CallDriver
+from gateway.calls.words import expected
 from gateway.core.clock import Clock
 from gateway.core.errors import TrunklineError
 from gateway.core.ids import uuid7
 from gateway.core.ports import Ranked
-from gateway.flow.intents import lessons
 from gateway.flow.model import Flow
 from gateway.media.engine import Leg, MediaEngine
 from gateway.media.prompts import PromptStore
@@ -31,7 +31,6 @@ from gateway.sip import events as sip
 from gateway.sip import sdp
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
-from gateway.speech.hints import hints
 from gateway.store.calls import CallStore
 
 log = logging.getLogger(__name__)
@@ -342,11 +341,7 @@ class Exchange:
         """Words the recognizer may expect in any menu of a flow, out of its own utterances."""
         key = (flow.id, flow.version, language)
         if key not in self._hints:
-            said, _ = lessons(flow)
-            sentences = {
-                intent: [s for variants in said[language][intent] for s in variants] for intent in flow.intents
-            }
-            self._hints[key] = hints(sentences, language)
+            self._hints[key] = expected([flow], language)
         return self._hints[key]
 
     def write(self, call: m.Call, kind: str, data: dict[str, object]) -> None:

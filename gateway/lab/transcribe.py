@@ -22,14 +22,17 @@ def over_the_wire(path: Path) -> bytes:
     return np.clip(wide.round(), -32768, 32767).astype("<i2").tobytes()
 
 
-def transcribe(paths: Sequence[Path], language: str) -> Iterator[tuple[Path, Hypothesis]]:
-    """Each recording with what was recognized. Raises MediaError, ModelMissing."""
+def transcribe(paths: Sequence[Path], language: str, hints: tuple[str, ...] = ()) -> Iterator[tuple[Path, Hypothesis]]:
+    """Each recording with what was recognized. `hints`: words to expect, as a call's recognizer is given its flow's.
+
+    Raises MediaError, ModelMissing.
+    """
     sounds = [(path, over_the_wire(path)) for path in paths]
     with asyncio.Runner() as runner:
         ears = Ears(workers=1)
         runner.run(ears.start())
         try:
             for path, pcm in sounds:
-                yield path, runner.run(ears.transcribe(pcm, language))
+                yield path, runner.run(ears.transcribe(pcm, language, hints))
         finally:
             runner.run(ears.close())
