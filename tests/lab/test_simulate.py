@@ -10,7 +10,7 @@ from gateway.core.ports import Ranked
 from gateway.flow.check import check, load
 from gateway.flow.model import Case, Flow
 from gateway.flow.turn import Enqueue, HangUp
-from gateway.flow.understanding import examples, serve
+from gateway.flow.understanding import lessons, serve
 from gateway.lab.simulate import LikeExamples, Simulation, run_case, run_cases, sentence, simulate
 from tests.flow.flows import Named, shipped
 
@@ -19,7 +19,7 @@ class Trained:
     """The flow's real intent model, called in this process."""
 
     def __init__(self, flow: Flow) -> None:
-        self.flow, self.models = flow, serve({flow.id: examples(flow)})
+        self.flow, self.models = flow, serve({flow.id: lessons(flow)})
 
     def rank(self, text: str, language: str) -> Ranked:
         return self.models.rank(self.flow.id, text, language)
