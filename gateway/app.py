@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gateway.calls.actions import Actions
-from gateway.calls.exchange import Exchange, Number
 from gateway.calls.carry import routing_queue
+from gateway.calls.exchange import Exchange, Number
 from gateway.config import GatewayConfig, Roster, load_agents
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, TrunklineError
@@ -96,7 +96,8 @@ class Gateway:
         stack.push_async_callback(media.close)
         root = config.flows[0].parent / "recordings" if config.flows else Path("recordings")
         self._prompts = PromptStore(config.data / "prompts", voices(config.voices, root), media.load)
-        self._ears = Ears(workers=config.recognizers)
+        options = {"folders": dict(config.recognizer_models)} if config.recognizer_models else {}
+        self._ears = Ears(config.recognizer, options, workers=config.recognizers)
         self._mind = self._new_mind(self.flows)
         self.exchange = self._exchange(store, media, recordings)
         await self._listen(stack)  # a port that is taken is known before a minute of loading
@@ -151,8 +152,12 @@ class Gateway:
                 )
 
             async def hear() -> None:
-                await self._ears.start()
-                bars.update(hearing, completed=1)
+                await self._ears.start(
+                    lambda what, done, total: bars.update(
+                        hearing, description=what, completed=done, total=total or None
+                    )
+                )
+                bars.update(hearing, description="recognizer", completed=1, total=1)
 
             async def mean() -> None:
                 await self._mind.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from gateway.core.errors import ConfigError, Mark
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
 from gateway.routing.model import Agent
+from gateway.speech.recognizers import known
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class TrunkSettings:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive."""
+    """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive.
+    `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
+    `recognizers` how many processes decode."""
 
     sip: tuple[str, int] = ("0.0.0.0", 5060)
     domain: str = "trunkline.local"
@@ -34,6 +37,8 @@ class GatewayConfig:
     agents: Path | None = None
     trunks: tuple[TrunkSettings, ...] = ()
     data: Path = Path("var")
+    recognizer: str = "whisper"
+    recognizer_models: Mapping[str, str] = field(default_factory=dict)
     recognizers: int = 1
     voices: tuple[str, ...] = ("recorded", "pieces", "piper")
     max_calls: int = 200
@@ -98,6 +103,8 @@ def load_config(path: Path) -> GatewayConfig:
         trunks = tuple(_trunk(node, report) for node in f.sequence("trunks"))
         data = f.text("data", None)
         speech = _section(f, "speech", report)
+        recognizer = speech.choice("recognizer", tuple(known()), default.recognizer)
+        models = {tag: str(base / (text_of(node) or "")) for tag, node in speech.named("models")}
         recognizers = speech.integer("recognizers", default.recognizers, 1, 64)
         voices = speech.texts("voices", default.voices)
         _done(speech)
@@ -115,6 +122,8 @@ def load_config(path: Path) -> GatewayConfig:
         agents=base / agents if agents else None,
         trunks=trunks,
         data=base / data if data else default.data,
+        recognizer=recognizer,
+        recognizer_models=models,
         recognizers=recognizers,
         voices=voices,
         max_calls=max_calls,

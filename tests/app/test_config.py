@@ -1,0 +1,73 @@
+"""gateway.yaml and agents.yaml: what is read, and what is said about what can't be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewayConfig, endpoint, load_agents, load_config
+from gateway.core.errors import ConfigError, Findings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_shipped_configuration_is_the_default() -> None:
+    found = load_config(ROOT / "sip_config" / "gateway.yaml")
+    default = GatewayConfig()
+    for name in ("sip", "domain", "http", "media_address", "media_ports", "recognizer", "recognizers", "max_calls"):
+        assert getattr(found, name) == getattr(default, name), name
+    assert [path.name for path in found.flows] == ["bank.yaml", "shop.yaml"]
+    assert all(path.exists() for path in found.flows)
+
+
+def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("sip:\nflows: []\n")
+    assert load_config(path).sip == GatewayConfig().sip
+
+
+def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(
+        "sip:\n  listn: 0.0.0.0:5060\n  listen: here\nmedia: {ports: 5, address: there}\n"
+        "speech: {recognizer: wisper}\ntrunks: [{name: a, addresses: [nowhere]}]\n"
+    )
+    with pytest.raises(Findings) as caught:
+        load_config(path)
+    shown = str(caught.value)
+    for line in (
+        ":2:3: unknown key in sip: listn",
+        ":3:11: listen of sip",
+        ":4:16: ports of media",
+        ":6:31: addresses of trunk a",
+    ):
+        assert line in shown
+    assert "did you mean: listen" in shown
+    assert "did you mean: whisper" in shown
+
+
+def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
+    changed = GatewayConfig().with_options(sip="127.0.0.1:0", data=tmp_path, flows=[tmp_path / "a.yaml"])
+    assert (changed.sip, changed.data, changed.flows) == (("127.0.0.1", 0), tmp_path, (tmp_path / "a.yaml",))
+    with pytest.raises(ConfigError, match="not an address and port"):
+        GatewayConfig().with_options(http="localhost")
+
+
+@pytest.mark.parametrize(("text", "pair"), [("[::1]:5060", ("::1", 5060)), ("10.0.0.1:0", ("10.0.0.1", 0))])
+def test_addresses_with_ports(text: str, pair: tuple[str, int]) -> None:
+    assert endpoint(text, "it") == pair
+
+
+def test_agents_have_skills_from_one_to_five_and_a_password(tmp_path: Path) -> None:
+    path = tmp_path / "agents.yaml"
+    path.write_text(
+        "agents:\n  anna: {name: Anna, password: x, skills: {en-US: 5, cards: 9}}\n  bo: {skills: {en-US: 1}}\n"
+    )
+    with pytest.raises(Findings) as caught:
+        load_agents(path)
+    assert ":2:61: level of skill cards" in str(caught.value)
+    assert "agent bo has no password" in str(caught.value)
+    roster = load_agents(ROOT / "sip_config" / "agents.yaml", "example.org")
+    assert roster.agents[0].aor == "sip:anna@example.org"
+    assert "anna-demo" not in repr(roster)
