@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -205,6 +206,15 @@ class Gateway:
                 for name in ("waiting", "busy", "restarts", "dropped", "saturated", "failed")
             }
 
+        late = np.zeros(0, np.int64)
+
+        def of_packets() -> dict[str, float]:
+            nonlocal late
+            fresh = self.exchange.media.lateness()
+            late = fresh + late if len(late) else fresh
+            return {"all": float(late.sum()), **{f"within {n / 10:g} ms": float(late[:n].sum()) for n in (1, 10, 50)}}
+
+        self.metrics.watch("rtp_sent", "RTP packets sent, by how late they left.", of_packets)
         self.metrics.watch("media", "The media engine's totals.", of_media)
         self.metrics.watch("recognizers", "The recognizer pool.", of_ears, kind="gauge")
         self.metrics.watch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +85,7 @@ class Exchange:
     """The IP address of the phone that signals for a leg."""
     _phones: dict[str, str] = field(default_factory=dict)
     _held: WeakSet[Leg] = field(default_factory=WeakSet)
+    _queued_at: dict[str, float] = field(default_factory=dict)
     _hints: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
     _silences: dict[tuple[str, bool], asyncio.TimerHandle] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -120,6 +121,9 @@ class Exchange:
         self._drain()
         for call in gone:
             self.route(routing.CallLeft(call))
+        state = self.routing_state
+        self.metrics.queues(Counter(waiting.call.queue for waiting in state.waiting.values()))
+        self.metrics.agents(Counter(seat.doing for seat in state.seats.values()))
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -177,7 +181,7 @@ class Exchange:
     def _begin(
         self, event: sip.CallOffered, flow: Flow, number: Number, leg: Leg, local: sdp.SessionDescription
     ) -> None:
-        now = self.clock.now()
+        began = now = self.clock.now()
         call = reducer.start(uuid7(), flow, event.caller, event.dialled, number.language, now)
         driver = CallDriver(self, call, event.call, leg)
         self.calls[call.id] = driver
@@ -199,6 +203,7 @@ class Exchange:
         )
         try:
             self.endpoint.answer(event.call, local)
+            self.metrics.set_up(self.clock.now().mono - began.mono)
         except TrunklineError:  # cancelled a moment ago
             driver.feed(m.CallerLeft("caller cancelled"))
 
@@ -348,6 +353,10 @@ class Exchange:
         """One line of the call's record."""
         self.store.append(call.id, self.clock.now(), kind, data)
         self.metrics.event(kind, data)
+        if kind == "queued":
+            self._queued_at[call.id] = self.clock.now().mono
+        elif kind == "bridged" and call.id in self._queued_at:
+            self.metrics.waited(self.clock.now().mono - self._queued_at.pop(call.id), call.queue or "")
         if self.on_write:
             self.on_write(call, kind, data)
 
@@ -358,6 +367,7 @@ class Exchange:
         driver.leg.close()
         self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))
         self.calls.pop(driver.call.id, None)
+        self._queued_at.pop(driver.call.id, None)
         self.forget(driver.sip_call)
         self.metrics.call_ended(outcome(driver.call), len(self.calls))
         if not self.calls:

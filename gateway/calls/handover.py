@@ -55,16 +55,18 @@ def withdraw(call: m.Call, event: routing.WithdrawOffer, now: Moment) -> tuple[m
 
 
 def position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Call, Commands]:
-    if call.stage is not m.Stage.WAITING or call.speaking or call.queue is None:
+    queue = call.queue
+    if call.stage is not m.Stage.WAITING or call.speaking or queue is None:
         return call, []
-    say = announce(call.flow, "position", call.language, call.queue, position=event.position, wait_s=event.wait_s)
-    if say is None:
-        return call, []
-    call, commands = say_it(replace(call, then="music"), say, now)
-    return call, [
-        m.Write("position", {"position": event.position, "wait_s": event.wait_s, "why": event.why}),
-        *commands,
-    ]
+    place = announce(call.flow, "position", call.language, queue, position=event.position)
+    wait = announce(call.flow, "wait", call.language, queue, wait_s=event.wait_s) if event.wait_s else None
+    told: dict[str, object] = {"position": event.position, "wait_s": event.wait_s, "why": event.why}
+    commands: Commands = [m.Write("position", told)]
+    for say in (place, wait):
+        if say is not None:
+            call, more = say_it(replace(call, then="music"), replace(say, queue=say is wait), now)
+            commands += more
+    return call, commands
 
 
 def nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Call, Commands]:

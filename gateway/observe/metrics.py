@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 TURN_BUCKETS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 SETUP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 WAIT_BUCKETS = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
-LATENESS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 OUTCOMES = frozenset({"served", "message", "abandoned", "contained", "short"})
 """How calls end, as far as that may be a label: with an agent, with a message, in the queue, in the flow, at once."""
@@ -52,7 +51,6 @@ class Metrics:
         self._refused = counter("calls_refused", "INVITEs that never became a call.", ["why"])
         self._flow = counter("flow_turns", "Turns by what the flow made of them.", ["kind"])
         self._active = gauge("calls_active", "Calls that last.")
-        self._legs = gauge("legs_active", "Legs open in the media engine.")
         self._setup = histogram("setup_seconds", "INVITE received to answer sent.", buckets=SETUP_BUCKETS)
         self._turns = histogram(
             "turn_latency_seconds",
@@ -64,9 +62,6 @@ class Metrics:
         self._unheard = counter("unheard", "Utterances nobody could recognize.", ["reason"])
         self._barge_ins = counter("barge_ins", "Prompts that speech or a key interrupted.", ["by"])
         self._speech = counter("speech_started", "Times voice was detected.", ["prompt"])
-        self._asr_queue = gauge("asr_queue", "Utterances that wait for a recognizer.")
-        self._asr_busy = gauge("asr_busy", "Recognizers at work.")
-        self._restarts = counter("worker_restarts", "Model processes that died and were started again.", ["worker"])
         self._waiting = gauge("queue_waiting", "Callers waiting for a human.", ["queue"])
         self._wait = histogram(
             "queue_wait_seconds", "Enqueued to answered by an agent.", ["queue"], buckets=WAIT_BUCKETS
@@ -75,11 +70,6 @@ class Metrics:
         self._agents = gauge("agents", "Agents signed in, by what they do.", ["doing"])
         self._up = gauge("agents_signed_in", "Agents whose phone is registered.")
         self._signed_in: set[str] = set()
-        self._late = histogram(
-            "rtp_lateness_seconds", "Sent packets' delay behind their time.", buckets=LATENESS_BUCKETS
-        )
-        self._lost = counter("rtp_lost", "RTP packets that never came.")
-        self._garbage = counter("garbage", "Datagrams that were no valid packet, dropped.", ["port"])
         self._watched = _Watched()
         self.registry.register(self._watched)
 
@@ -107,16 +97,14 @@ class Metrics:
             self.turn(latency / 1000, str(data.get("language", "")))
         elif kind == "interrupted":
             self.interrupted("key" if data.get("by") == "key" else "speech")
+        elif kind == "unheard":
+            self.unheard("saturated" if data.get("reason") == "saturated" else "failed")
         elif kind in TURNS:
             self._flow.labels(kind).inc()
         if kind == "matched" and data.get("band") in BANDS:
             self.intent(str(data.get("language", "")), str(data["band"]))
         elif kind == "no_match" and "score" in data:
             self.intent(str(data.get("language", "")), "reject")
-
-    def legs(self, open_now: int) -> None:
-        """Legs open in the engine now."""
-        self._legs.set(open_now)
 
     def set_up(self, seconds: float) -> None:
         """INVITE received to answer sent."""
@@ -144,15 +132,6 @@ class Metrics:
         """A prompt was ended for good."""
         self._barge_ins.labels(by).inc()
 
-    def recognizer(self, queued: int, busy: int) -> None:
-        """The recognizer pool's load now."""
-        self._asr_queue.set(queued)
-        self._asr_busy.set(busy)
-
-    def worker_restarted(self, worker: str) -> None:
-        """A model's process died and was started again."""
-        self._restarts.labels(worker).inc()
-
     # --- routing --------------------------------------------------------------------------------------------------
 
     def queues(self, waiting: Mapping[str, int]) -> None:
@@ -179,21 +158,6 @@ class Metrics:
     def offer(self, result: str) -> None:
         """What became of an offer: answered, failed, withdrawn, nobody."""
         self._offers.labels(result).inc()
-
-    # --- network --------------------------------------------------------------------------------------------------
-
-    def lateness(self, seconds: Iterable[float]) -> None:
-        """Delays of sent RTP packets behind their time, as sampled by the engine."""
-        for value in seconds:
-            self._late.observe(value)
-
-    def rtp_lost(self, packets: int) -> None:
-        """Packets found missing since the last time."""
-        self._lost.inc(max(0, packets))
-
-    def garbage(self, port: Literal["sip", "rtp"], packets: int = 1) -> None:
-        """Datagrams dropped as no valid packet."""
-        self._garbage.labels(port).inc(packets)
 
     # --- figures kept elsewhere -----------------------------------------------------------------------------------
 
