@@ -95,8 +95,7 @@ class Gateway:
         media = MediaEngine(max_legs=config.max_calls * 2 + 8)
         await media.start()
         stack.push_async_callback(media.close)
-        root = config.flows[0].parent / "recordings" if config.flows else Path("recordings")
-        self._prompts = PromptStore(config.data / "prompts", voices(config.voices, root), media.load)
+        self._prompts = PromptStore(config.data / "prompts", voices(config.voices, recordings_of(config)), media.load)
         options = {"folders": dict(config.recognizer_models)} if config.recognizer_models else {}
         self._ears = Ears(config.recognizer, options, workers=config.recognizers)
         self._mind = self._new_mind(self.flows)
@@ -290,6 +289,13 @@ class Gateway:
             except OSError:
                 return "127.0.0.1"
             return str(sock.getsockname()[0])
+
+
+def recordings_of(config: GatewayConfig) -> Path:
+    """Where recorded prompts lie: beside the first flow that has a folder of them, else beside the shipped flows."""
+    shipped = Path(config.file).parent.parent / "ivr_flows"
+    folders = [flow.parent / "recordings" for flow in config.flows] + [shipped / "recordings"]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def _by_id(flows: Iterable[Flow]) -> dict[str, Flow]:
