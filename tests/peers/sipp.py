@@ -37,10 +37,18 @@ class Sipp(Program):
 
 
 def write_scenario(path: Path, parts: Sequence[str], words: dict[str, str]) -> None:
-    """One sipp scenario from `parts`, each {{word}} replaced. In a CANCEL, [[cancelled]] is the INVITE's place."""
-    text, sent, invited = [], 0, 0
-    for part in parts:
+    """One sipp scenario from `parts`, each {{word}} replaced. In a CANCEL, [[cancelled]] is the INVITE's place.
+
+    A part may have values, as in `info:5`: they become {{1}}, {{2}}; {{cseq}} counts the dialog's requests.
+    """
+    text, sent, invited, requests = [], 0, 0, 1
+    for named in parts:
+        part, *values = named.split(":")
         body = (SCENARIOS / f"{part}.xml").read_text()
+        for place, value in enumerate(values, 1):
+            body = body.replace("{{" + str(place) + "}}", value)
+        requests += "{{cseq}}" in body
+        body = body.replace("{{cseq}}", str(requests))
         steps = [line for line in body.splitlines() if line.startswith(("<send", "<recv", "<pause", "<nop"))]
         if part == "invite":
             invited = sent

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from gateway.lab.script import Listen, Press, Speak, Stay, Wait
-from gateway.lab.sounds import tone, tone_level, tones_heard, voiced_spans
+from gateway.lab.sounds import tone, tone_level, voiced_spans
 from gateway.lab.wire import read_wav, write_wav
 from tests.peers import whole
 from tests.peers.programs import JsonProgram, Programs
-from tests.peers.whole import AUDIO, Calling, Hall, Until, When, story, wait
+from tests.peers.whole import AUDIO, Calling, Hall, Until, When, story, tones, wait
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(300)]
 
-CALLER_HZ, AGENT_HZ, MESSAGE_HZ = 620.0, 1150.0, 850.0
+CALLER_HZ, AGENT_HZ, MESSAGE_HZ = 620.0, 1110.0, 850.0
 
 
 @dataclass
@@ -93,7 +93,7 @@ def test_an_agents_phone_that_is_killed_costs_the_caller_nothing(floor: Floor) -
     assert [d["agent"] for d in call.data("agent_lost")] == ["vanish2"]
     assert call.record.head.outcome == "served"
     floor.phones["vanish3"].event("ended", whole.LONG_S)
-    assert tones_heard(read_wav(floor.heard_by("vanish3")), [CALLER_HZ, AGENT_HZ]) == {CALLER_HZ}
+    assert tones(read_wav(floor.heard_by("vanish3")), [CALLER_HZ, AGENT_HZ]) == {CALLER_HZ}
 
 
 def test_no_answer_then_busy_then_the_next_agent(floor: Floor) -> None:
@@ -104,9 +104,9 @@ def test_no_answer_then_busy_then_the_next_agent(floor: Floor) -> None:
     assert [d["agent"] for d in call.data("bridged")] == ["relay3"]
     assert any(d["agent"] == "relay2" and "486" in str(d["reason"]) for d in call.data("not_answered"))
     floor.phones["relay3"].event("ended", whole.LONG_S)
-    assert tones_heard(read_wav(floor.heard_by("relay3")), [CALLER_HZ, AGENT_HZ]) == {CALLER_HZ}
-    assert AGENT_HZ in tones_heard(call.heard, [CALLER_HZ, AGENT_HZ])
-    assert CALLER_HZ not in tones_heard(call.heard, [CALLER_HZ])
+    assert tones(read_wav(floor.heard_by("relay3")), [CALLER_HZ, AGENT_HZ]) == {CALLER_HZ}
+    assert AGENT_HZ in tones(call.heard, [CALLER_HZ, AGENT_HZ])
+    assert CALLER_HZ not in tones(call.heard, [CALLER_HZ])
 
 
 def test_a_caller_who_hangs_up_stops_the_agents_phone_ringing(floor: Floor) -> None:
@@ -138,8 +138,8 @@ def test_waiting_has_music_and_a_position_and_then_the_agent(floor: Floor) -> No
     waited = second.heard[int(record.at(queued) * 8000) : int(record.at(bridged) * 8000)]
     spans = voiced_spans(waited)
     assert sum(end - start for start, end in spans) >= 1.5, spans
-    assert AGENT_HZ not in tones_heard(waited, [AGENT_HZ])
-    assert AGENT_HZ in tones_heard(second.heard[int(record.at(bridged) * 8000) :], [AGENT_HZ])
+    assert AGENT_HZ not in tones(waited, [AGENT_HZ])
+    assert AGENT_HZ in tones(second.heard[int(record.at(bridged) * 8000) :], [AGENT_HZ])
     assert [d["agent"] for d in second.data("offered")] == ["desk1"]
 
 
@@ -154,7 +154,7 @@ def test_where_nobody_is_signed_in_a_message_is_taken(floor: Floor, hall: Hall) 
     assert any(d["prompt"] == "message_taken" for d in call.data("said"))
     message = hall.gateway.data / "recordings" / str(record.of("message_start")[0].data["file"])
     left, _ = whole.sides(message)
-    assert tones_heard(left, [MESSAGE_HZ, CALLER_HZ]) == {MESSAGE_HZ}
+    assert tones(left, [MESSAGE_HZ, CALLER_HZ]) == {MESSAGE_HZ}
     assert "address" in whole.words(left, hall.folder).lower()
 
 

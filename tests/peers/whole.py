@@ -28,7 +28,7 @@ from gateway.core.errors import StoreError
 from gateway.lab.caller import Callers, Line
 from gateway.lab.leg import TICK
 from gateway.lab.script import Outcome, Press, Speak, Step
-from gateway.lab.sounds import tone
+from gateway.lab.sounds import tone, tone_level
 from gateway.lab.stage import ROOT, GatewayProcess
 from gateway.lab.transcribe import transcribe
 from gateway.lab.wire import Sound, read_wav, write_wav
@@ -309,6 +309,12 @@ def sides(recording: Path) -> tuple[Sound, Sound]:
     samples = np.frombuffer(recording.read_bytes()[44:], "<i2")
     pairs = samples[: len(samples) // 2 * 2].reshape(-1, 2)
     return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+
+def tones(sound: Sound, candidates: Sequence[float]) -> set[float]:
+    """Those of `candidates` that sound as loud as a peer's tone for half a second or more; speech and music do not."""
+    chunks = [sound[at : at + 800] for at in range(0, len(sound) - 799, 800)]
+    return {hertz for hertz in candidates if sum(tone_level(chunk, hertz) >= -22.0 for chunk in chunks) >= 5}
 
 
 def words(sound: Sound, folder: Path, language: str = "en-US") -> str:
