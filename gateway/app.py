@@ -23,7 +23,7 @@ from gateway.calls.carry import routing_queue
 from gateway.calls.exchange import Exchange, Number
 from gateway.config import GatewayConfig, Roster, load_agents
 from gateway.core.clock import SystemClock
-from gateway.core.errors import ConfigError, TrunklineError
+from gateway.core.errors import ConfigError, StoreError, TrunklineError
 from gateway.core.ids import node_id
 from gateway.core.ports import Ranked
 from gateway.core.worker import Worker
@@ -83,8 +83,7 @@ class Gateway:
         self.flows = _by_id([load(path) for path in config.flows])
         self.seen = {path: path.stat().st_mtime for path in config.flows}
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
-        recordings = config.data / "recordings"
-        recordings.mkdir(parents=True, exist_ok=True)
+        recordings = _folder(config.data / "recordings")
         store = open_store(config.data, node_id())
         self._store = store
         stack.callback(store.close)
@@ -250,6 +249,7 @@ class Gateway:
         """Loads every flow anew; where one is broken all stay as they are. True when new flows are in use."""
         try:
             flows = _by_id([load(path) for path in self.config.flows])
+            dialled = numbers(flows.values())
             await self._prompts.render_all([item for flow in flows.values() for item in fixed_texts(flow)])
             mind = self._new_mind(flows)
             await mind.start()
@@ -259,7 +259,7 @@ class Gateway:
             return False
         old, self._mind = self._mind, mind
         self.flows = flows
-        self.exchange.use_flows(flows, numbers(flows.values()), queues(flows.values()))
+        self.exchange.use_flows(flows, dialled, queues(flows.values()))
         await old.close()
         log.info("flows loaded", extra={"fields": {"flows": {f.id: f.version for f in flows.values()}}})
         return True
@@ -296,6 +296,17 @@ def recordings_of(config: GatewayConfig) -> Path:
     shipped = Path(config.file).parent.parent / "ivr_flows"
     folders = [flow.parent / "recordings" for flow in config.flows] + [shipped / "recordings"]
     return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _folder(path: Path) -> Path:
+    """`path`, made where it is not there yet. Raises StoreError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"can't make the folder {path}", read=error.strerror, do="give another one with --data, or change its owner"
+        ) from None
+    return path
 
 
 def _by_id(flows: Iterable[Flow]) -> dict[str, Flow]:
@@ -373,5 +384,6 @@ def _announce(gateway: Gateway, console: Console) -> None:
     console.print(
         f"  agents who may register: {names}; health and metrics: http://{gateway.config.http[0]}:{gateway.http_port}/healthz",
         highlight=False,
+        soft_wrap=True,
     )
     console.print("  Ctrl-C ends it; calls are ended in order.", highlight=False)

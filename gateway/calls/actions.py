@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import urllib.request
+from http.client import HTTPException
 
 from gateway.flow.actions import look_up
 from gateway.flow.model import Flow, Http
@@ -27,14 +28,15 @@ class Actions:
             return look_up(action, wanted.slots)
         try:
             result = await asyncio.to_thread(ask, action.http, wanted.slots)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             log.warning("an action failed", extra={"fields": {"action": wanted.action, "error": type(error).__name__}})
             return ActionDone(wanted.action, {}, f"{type(error).__name__}: {error}")
         return ActionDone(wanted.action, result)
 
 
 def ask(http: Http, slots: dict[str, str]) -> dict[str, str]:
-    """Sends the slots as JSON and gives the JSON object that comes back, values as text. Raises OSError, ValueError."""
+    """Sends the slots as JSON and gives the JSON object that comes back, values as text. Raises OSError, ValueError,
+    HTTPException."""
     body = json.dumps(slots).encode() if http.method == "POST" else None
     request = urllib.request.Request(
         http.url, data=body, method=http.method, headers={"Content-Type": "application/json"}

@@ -236,6 +236,11 @@ class CallDriver:
         if self.call.agent:
             self.feed(m.AgentLeft(self.call.agent, reason))
 
+    def agent_vanished(self) -> None:
+        """Nothing comes from the agent's phone any more. It is told, should it be there still."""
+        self._hang_up_agent_leg("phone vanished")
+        self.agent_left("phone vanished")
+
     def _stop_ringing(self, command: m.StopRinging) -> None:
         self._hang_up_agent_leg(command.why)
 

@@ -335,9 +335,11 @@ class Exchange:
     def _gone(self, driver: CallDriver, agent: bool) -> None:
         self._silences.pop((driver.call.id, agent), None)
         if agent and driver.agent_leg and driver.agent_leg not in self._held:
-            driver.agent_left("phone vanished")
+            driver.agent_vanished()
         elif not agent and driver.leg not in self._held:
-            driver.feed(m.CallerLeft("the caller's phone fell silent"))
+            reason = "the caller's phone fell silent"
+            self.hang_up(driver.sip_call, reason)  # it may be there still and think that it talks
+            driver.feed(m.CallerLeft(reason))
 
     def recording_path(self, call: m.Call) -> Path:
         return self.recordings / f"{call.id}.wav"

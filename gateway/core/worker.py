@@ -161,6 +161,8 @@ class Worker:
                 await self._live()
             except TrunklineError as problem:
                 self.error = problem
+            except OSError as problem:  # no memory, no file handles: tried again like any other end
+                self.error = WorkerDied(f"the worker {self.name} could not be started", read=problem.strerror)
             finally:
                 self._end()
             if self._closing:

@@ -79,6 +79,8 @@ class Moves:
         """The new state and the commands, in the order they are carried out."""
         spoken = [s for s in [*self.statements, *self.questions] if s.segments]
         says = [replace(s, queue=i > 0) for i, s in enumerate(spoken)]
+        if self.state.phase == "over":  # nobody listens any more: what stopped here would never go on
+            says = [replace(s, barge_in=False, keys_stop=False) for s in says]
         commands: list[FlowCommand] = []
         if self.secret != self.secret_before:
             commands.append(PauseRecording() if self.secret else ResumeRecording())

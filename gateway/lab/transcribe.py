@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gateway.core.audio import SPEECH_RATE, WIRE_RATE
+from gateway.core.errors import ConfigError
 from gateway.core.ports import Hypothesis
 from gateway.lab import wire
 from gateway.speech.ears import Ears
@@ -25,13 +26,17 @@ def over_the_wire(path: Path) -> bytes:
 def transcribe(paths: Sequence[Path], language: str, hints: tuple[str, ...] = ()) -> Iterator[tuple[Path, Hypothesis]]:
     """Each recording with what was recognized. `hints`: words to expect, as a call's recognizer is given its flow's.
 
-    Raises MediaError, ModelMissing.
+    Raises MediaError, ModelMissing, ConfigError.
     """
     sounds = [(path, over_the_wire(path)) for path in paths]
     with asyncio.Runner() as runner:
         ears = Ears(workers=1)
         runner.run(ears.start())
         try:
+            if language not in ears.languages:
+                raise ConfigError(
+                    "the recognizer does not know this language", read=language, expected=", ".join(ears.languages)
+                )
             for path, pcm in sounds:
                 yield path, runner.run(ears.transcribe(pcm, language, hints))
         finally:

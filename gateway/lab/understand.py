@@ -8,6 +8,9 @@ from typing import Any
 from gateway.core.ports import Ranked
 from gateway.flow.bands import band
 
+LONGEST = 1000
+"""Characters of a line that are looked at: nobody says more in one turn."""
+
 
 def understand(
     lines: Iterable[str], rank: Callable[[str], Ranked], thresholds: tuple[float, float, float]
@@ -17,7 +20,7 @@ def understand(
     `intent` is the best one also where the band is reject: the flow would ask again then.
     """
     for line in lines:
-        text = line.strip()
+        text = line.strip()[:LONGEST]
         if not text:
             continue
         ranked = rank(text)

@@ -194,11 +194,14 @@ def read_wav(path: str | Path) -> Sound:
     try:
         with wave.open(str(path), "rb") as file:
             shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
-            sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            octets = file.readframes(file.getnframes())
+            sound = np.frombuffer(octets[: len(octets) // 2 * 2], "<i2")
     except FileNotFoundError:
         raise MediaError(f"There is no file {path}", expected=wanted) from None
     except (wave.Error, EOFError, ValueError) as why:
         raise MediaError(f"{path} can't be played", read=str(why), expected=wanted) from None
+    except OSError as why:
+        raise MediaError(f"{path} can't be read", read=why.strerror, expected=wanted) from None
     if shape not in ((1, 2, 8000), (1, 2, 16000)):
         read = f"{shape[0]} channels of {8 * shape[1]} bits at {shape[2]}"
         raise MediaError(

@@ -70,7 +70,11 @@ class UdpEndpoint:
         except OSError as error:
             sock.close()
             if error.errno != errno.EADDRINUSE:
-                raise
+                raise PortBusy(
+                    f"SIP can't listen on UDP {host}:{port}",
+                    read=error.strerror,
+                    do="choose an address of this machine and a port that this user may take",
+                ) from None
             holder = who_holds(port)
             raise PortBusy(
                 f"UDP port {port} on {host} is taken" + (f" by {holder}" if holder else ""),

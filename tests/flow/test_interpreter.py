@@ -515,6 +515,21 @@ def test_closed_queue_takes_a_message() -> None:
     assert talk.get(TakeMessage) == [TakeMessage("loans", "queue loans is closed")]
 
 
+@pytest.mark.parametrize("ending", ["queue", "message", "goodbye"])
+def test_the_last_prompt_of_a_flow_stops_for_nothing(ending: str) -> None:
+    talk = Talk()
+    if ending == "message":
+        talk.now = Moment(100.0, datetime(2027, 1, 1, 3, 0, tzinfo=UTC))
+    talk.greeted()
+    if ending == "goodbye":
+        talk.keys("13").send(ActionDone("exchange_rate", {"rate": "1.1"}), PromptDone(), Heard("no thanks"))
+    else:
+        talk.send(Heard("a loan", sure("loan")))
+    assert talk.state.phase == "over"
+    assert talk.get(Say)
+    assert not any(say.barge_in or say.keys_stop for say in talk.get(Say))
+
+
 def test_closed_menu_takes_a_message() -> None:
     flow = shipped("bank")
     menus = {**flow.menus, "cards": replace(flow.menus["cards"], hours="lending")}

@@ -122,6 +122,8 @@ def test_16_khz_is_brought_to_8_without_images(tmp_path: Path) -> None:
 def test_wrong_files_are_named_with_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="There is no file"):
         wire.read_wav(tmp_path / "none.wav")
+    with pytest.raises(MediaError, match="can't be read"):
+        wire.read_wav(tmp_path)
     (tmp_path / "text.wav").write_text("no sound")
     with pytest.raises(MediaError, match="mono 16-bit WAV at 8000 or 16000"):
         wire.read_wav(tmp_path / "text.wav")
