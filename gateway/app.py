@@ -325,7 +325,7 @@ def numbers(flows: Iterable[Flow]) -> dict[str, Number]:
         for number, language in flow.numbers.items():
             if number in found:
                 raise ConfigError(f"number {number} leads to two flows", read=f"{found[number].flow} and {flow.id}")
-            found[number] = Number(flow.id, language)
+            found[number] = Number(flow.id, language or None)
     return found
 
 
@@ -379,7 +379,9 @@ def _announce(gateway: Gateway, console: Console) -> None:
         part.replace(ready)
     console.print(f"[green]Trunkline takes calls[/] on sip:{host}:{gateway.sip.port} (UDP)", highlight=False)
     for number, to in gateway.exchange.numbers.items():
-        console.print(f"  dial {number}: {to.flow}, {to.language}", highlight=False)
+        console.print(
+            f"  dial {number}: {to.flow}, {to.language or 'the caller chooses the language'}", highlight=False
+        )
     names = ", ".join(a.id for a in gateway.roster.agents) or "none"
     console.print(
         f"  agents who may register: {names}; health and metrics: http://{gateway.config.http[0]}:{gateway.http_port}/healthz",

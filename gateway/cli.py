@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway import __version__
-from gateway.core.errors import Findings, TrunklineError
+from gateway.core.errors import Findings, TrunklineError, nearest
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,13 @@ Config = Annotated[Path, typer.Option("--config", "-c", help="The gateway's conf
 DEFAULT_CONFIG = Path("sip_config/gateway.yaml")
 
 
+class LogFormat(StrEnum):
+    """For people, or a JSON object a line."""
+
+    console = "console"
+    json = "json"
+
+
 @app.command(epilog="Example: trunkline run --sip 0.0.0.0:5060 --http 127.0.0.1:8080")
 def run(
     config: Config = DEFAULT_CONFIG,
@@ -40,14 +48,14 @@ def run(
     sip: Annotated[str, typer.Option(help="HOST:PORT for SIP over UDP; port 0 takes a free one.")] = "",
     http: Annotated[str, typer.Option(help="HOST:PORT for /healthz and /metrics.")] = "",
     data: Annotated[Path | None, typer.Option(help="Folder of recordings, call records and prompts.")] = None,
-    log: Annotated[str, typer.Option(help="console or json.")] = "console",
+    log: Annotated[LogFormat, typer.Option(help="How log lines are written to standard error.")] = LogFormat.console,
 ) -> None:
     """Starts the gateway and stays up until Ctrl-C. SIGHUP, or saving a flow, loads flows anew."""
     from gateway.app import serve
     from gateway.config import load_config
 
     settings = load_config(config).with_options(flows=flow, sip=sip, http=http, data=data)
-    asyncio.run(serve(settings, console=err, log_format=log))
+    asyncio.run(serve(settings, console=err, log_format=log.value))
 
 
 @app.command(epilog="Example: trunkline demo --out demo-out")
@@ -72,17 +80,18 @@ def call(
     seconds: Annotated[float, typer.Option(help="Hang up after this long at the latest.")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Calls a number as a caller for tests would, and records what it hears."""
+    """Calls a number as a caller for tests would, and records what it hears. Exit status 1 where nobody answers."""
     from gateway.lab.caller import call_once
 
     result = asyncio.run(call_once(uri, wav=wav, say=say, keys=keys, record=record, language=lang, seconds=seconds))
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
-        return
-    table = Table(title=uri, show_header=False)
-    for key, value in result.items():
-        table.add_row(key, escape(str(value)))
-    out.print(table)
+    else:
+        table = Table(title=uri, show_header=False)
+        for key, value in result.items():
+            table.add_row(key, escape(str(value)))
+        out.print(table)
+    raise typer.Exit(0 if 200 <= result["status"] < 300 else 1)
 
 
 @app.command(epilog="Example: trunkline check ivr_flows/bank.yaml")
@@ -118,6 +127,18 @@ def _finding(error: TrunklineError) -> dict[str, Any]:
         "near": error.near,
         "do": error.do,
     }
+
+
+@app.command(epilog="Example: trunkline draw ivr_flows/bank.yaml --form dot | dot -Tsvg > bank.svg")
+def draw(flow: FlowFile, form: Annotated[str, typer.Option(help="mermaid or dot.")] = "mermaid") -> None:
+    """Prints a flow as a graph: menus, keys, intents, queues."""
+    from gateway.flow.check import load
+    from gateway.flow.draw import draw as draw_flow
+
+    forms = ("mermaid", "dot")
+    if form not in forms:
+        raise TrunklineError("no such form", read=form, expected=", ".join(forms), near=nearest(form, forms))
+    print(draw_flow(load(flow), form))  # type: ignore[arg-type]
 
 
 @app.command(epilog="Example: echo 'where is my parcel' | trunkline understand ivr_flows/shop.yaml --lang en-US")

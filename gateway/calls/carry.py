@@ -57,7 +57,8 @@ def _note(call: m.Call, note: turn.Note, now: Moment) -> tuple[m.Call, Commands]
         call = replace(call, path=(*call.path, str(note.data.get("menu", ""))))
     elif note.kind == "language":
         call = replace(call, language=str(note.data.get("language", call.language)))
-    return call, [m.Write(note.kind, {"language": call.language, **note.data})]
+    spoken_in = {"language": call.language} if note.kind in ("matched", "no_match") else {}
+    return call, [m.Write(note.kind, {**spoken_in, **note.data})]
 
 
 def _act(call: m.Call, action: turn.RunAction, now: Moment) -> tuple[m.Call, Commands]:

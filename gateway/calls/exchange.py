@@ -397,7 +397,7 @@ def outcome(call: m.Call) -> str:
     """How a call ended, in one of a few words."""
     if call.agent:
         return "served"
-    if call.end_reason.startswith("message"):
+    if call.message_from is not None or call.end_reason.startswith("message"):
         return "message"
     if call.queue:
         return "abandoned"

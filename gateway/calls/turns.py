@@ -121,7 +121,7 @@ def _heard_data(call: m.Call, event: m.UtteranceHeard, text: str) -> dict[str, o
         "asr_score": round(event.asr_score, 3),
         "speech_s": round(event.speech_ended - event.speech_started, 2),
         "endpoint_ms": round((event.endpoint_at - event.speech_ended) * 1000),
-        "decode_ms": round((event.decoded_at - event.endpoint_at) * 1000),
+        "decode_ms": round(max(0.0, event.decoded_at - event.endpoint_at) * 1000),
         "understand_ms": round((event.understood_at - max(event.decoded_at, event.endpoint_at)) * 1000),
         "redacted": call.sensitive,
     }

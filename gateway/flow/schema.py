@@ -32,6 +32,9 @@ from gateway.flow.nodes import Node
 from gateway.flow.shapes import Shapes
 
 SCHEMA_VERSION = 1
+ANY = "any"
+"""The language of a number whose callers choose theirs by key."""
+
 ROLES = ("hold", "position", "wait", "nobody", "closed", "message_taken")
 SLOT_KINDS = ("digits", "amount", "date", "yesno")
 RESULT_KINDS = ("digits", "number", "amount", "date", "ordinal", "text", "word")
@@ -295,9 +298,9 @@ def _head(f: Fields, r: Sections) -> dict[str, Any]:
         numbers = {}
         for number, child in g.named("numbers"):
             language = text_of(child) or ""
-            if language not in r.languages:
-                r.report.unknown("language", language, r.languages, child.mark)
-            numbers[number] = language
+            if language not in (*r.languages, ANY):
+                r.report.unknown("language", language, (*r.languages, ANY), child.mark)
+            numbers[number] = "" if language == ANY else language
         r.tz = r.zone(g) or r.tz
         return {
             "tz": r.tz,
