@@ -219,8 +219,8 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One YAML file. `languages[0]` is spoken when nothing else was chosen; `numbers`: number dialled to language, empty
-    where the caller chooses it; `tz`: where "tomorrow" is reckoned."""
+    """One YAML file. `languages[0]` is spoken when nothing else was chosen; `numbers`: number dialled to language,
+    empty where the caller chooses it; `tz`: where "tomorrow" is reckoned."""
 
     id: str
     version: str
