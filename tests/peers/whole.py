@@ -32,7 +32,7 @@ from gateway.lab.sounds import tone, tone_level
 from gateway.lab.stage import ROOT, GatewayProcess
 from gateway.lab.transcribe import transcribe
 from gateway.lab.wire import Sound, read_wav, write_wav
-from gateway.store.record import CallRecord, Event
+from gateway.store.record import CallHead, CallRecord, Event
 from gateway.store.store import SqliteReader, open_for_reading
 from tests.peers import softphone
 from tests.peers.programs import JsonProgram, Programs
@@ -117,6 +117,11 @@ class Records:
             return self._reader.record(head.id) if head else None
         except StoreError:
             return None
+
+    def recent(self) -> list[CallHead]:
+        """The newest calls of all, newest first."""
+        self._reader = self._reader or open_for_reading(self.data)
+        return self._reader.recent(500)
 
     def close(self) -> None:
         if self._reader:
