@@ -42,6 +42,9 @@ FLOWS = Path(__file__).parent / "flows"
 LONG_S = 90.0
 """How long anything may take on a busy machine before a test fails. Nothing here measures time."""
 
+NUMBERS = itertools.count(5550001)
+"""Callers' numbers: each call of a run has one of its own, by which its record is found."""
+
 AGENTS = {
     "anna": "{en-US: 5}, queues: [bank.general]",
     "chen": "{zh-CN: 5}, queues: [bank.general]",
@@ -209,7 +212,6 @@ class Hall(Callers):
         self.gateway, self.folder = gateway, folder
         self.records = Records(gateway.data)
         self.cut: set[str] = set()
-        self.numbers = itertools.count(5550001)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="callers", daemon=True)
         self.thread.start()
@@ -226,7 +228,7 @@ class Hall(Callers):
 
     def start(self, number: str, script: Sequence[Step | Until | When]) -> Calling:
         """A call that goes on by itself."""
-        caller = str(next(self.numbers))
+        caller = str(next(NUMBERS))
         wav = self.folder / f"heard-{caller}.wav"
         line: list[Line] = []
         work = self._one(number, script, caller, wav, line)
