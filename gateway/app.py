@@ -72,6 +72,7 @@ class Gateway:
         self.sip: UdpEndpoint
         self.http_port = 0
         self.ready = False
+        self._reloading = asyncio.Lock()
         self._mind: Worker
         self._prompts: PromptStore
         self._ears: Ears
@@ -80,8 +81,8 @@ class Gateway:
     async def open(self, stack: AsyncExitStack) -> None:
         """Builds everything. Raises TrunklineError; what was built by then is taken down by `stack`."""
         config = self.config
+        self.seen = self._saved()
         self.flows = _by_id([load(path) for path in config.flows])
-        self.seen = {path: path.stat().st_mtime for path in config.flows}
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
         recordings = _folder(config.data / "recordings")
         store = open_store(config.data, node_id())
@@ -247,6 +248,11 @@ class Gateway:
 
     async def reload(self) -> bool:
         """Loads every flow anew; where one is broken all stay as they are. True when new flows are in use."""
+        async with self._reloading:
+            self.seen = self._saved()
+            return await self._reload()
+
+    async def _reload(self) -> bool:
         try:
             flows = _by_id([load(path) for path in self.config.flows])
             dialled = numbers(flows.values())
@@ -268,13 +274,16 @@ class Gateway:
         """Reloads when a flow's file changes, for ever."""
         while True:
             await asyncio.sleep(WATCH_S)
-            now = {}
-            for path in self.config.flows:
-                with contextlib.suppress(OSError):
-                    now[path] = path.stat().st_mtime
-            if now != self.seen:
-                self.seen = now
+            if self._saved() != self.seen:
                 await self.reload()
+
+    def _saved(self) -> dict[Path, float]:
+        """When each flow's file was saved."""
+        times = {}
+        for path in self.config.flows:
+            with contextlib.suppress(OSError):
+                times[path] = path.stat().st_mtime
+        return times
 
     def _address_towards(self, peer: str) -> str:
         """The configured media address, or this machine's own address on the way to `peer`; nothing is sent."""

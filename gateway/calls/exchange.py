@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +18,7 @@ from gateway.calls.actions import Actions
 from gateway.calls.driver import CallDriver
 from gateway.calls.words import expected
 from gateway.core.clock import Clock
-from gateway.core.errors import TrunklineError
+from gateway.core.errors import StoreError, TrunklineError
 from gateway.core.ids import uuid7
 from gateway.core.ports import Ranked
 from gateway.flow.model import Flow
@@ -187,16 +188,19 @@ class Exchange:
         self.calls[call.id] = driver
         self._by_sip[event.call] = (driver, False)
         self._idle.clear()
-        self.store.begin(
-            call.id,
-            now,
-            caller=event.caller,
-            dialled=event.dialled,
-            language=call.language,
-            flow=flow.id,
-            flow_version=flow.version,
-            recording=self.recording_path(call),
-        )
+        try:
+            self.store.begin(
+                call.id,
+                now,
+                caller=event.caller,
+                dialled=event.dialled,
+                language=call.language,
+                flow=flow.id,
+                flow_version=flow.version,
+                recording=self.recording_path(call),
+            )
+        except StoreError as error:  # a full disk costs the record, never the call
+            log.error("a call goes on without a record", extra={"fields": {"call": call.id, "error": str(error)}})
         self.metrics.call_started(len(self.calls))
         self.write(
             call, "arrived", {"caller": event.caller, "dialled": event.dialled, "from": event.trunk or event.aor}
@@ -367,13 +371,13 @@ class Exchange:
         for agent in (True, False):
             self.silence_over(driver, agent=agent)
         driver.leg.close()
-        self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))
         self.calls.pop(driver.call.id, None)
         self._queued_at.pop(driver.call.id, None)
         self.forget(driver.sip_call)
         self.metrics.call_ended(outcome(driver.call), len(self.calls))
         if not self.calls:
             self._idle.set()
+        self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Ends every call in order; new ones are refused from now on."""
@@ -381,8 +385,9 @@ class Exchange:
         for driver in list(self.calls.values()):
             driver.feed(m.Shutdown())
         if self.calls:
-            async with asyncio.timeout(grace_s):
-                await self._idle.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._idle.wait()
         if self._timer:
             self._timer.cancel()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import struct
@@ -164,5 +165,6 @@ class Recorder:
             if data is None:
                 self._files.pop(recording, None)
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
         self._files.clear()

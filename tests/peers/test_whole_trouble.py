@@ -15,7 +15,7 @@ from gateway.lab.script import Listen, Press, Wait
 from gateway.sip import events as sip
 from gateway.sip import sdp
 from gateway.sip.auth import Account
-from gateway.sip.config import SipConfig
+from gateway.sip.config import SipConfig, Trunk
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.udp import UdpEndpoint
 from tests.peers import whole
@@ -64,7 +64,15 @@ async def test_an_agents_phone_that_sends_no_sound_is_hung_up(alone: stage.Gatew
         elif isinstance(event, sip.CallEnded) and not ended.done():
             ended.set_result(event)
 
-    endpoint = Endpoint(SipConfig(domain="127.0.0.1", host="127.0.0.1", user="anna"))
+    endpoint = Endpoint(
+        SipConfig(
+            domain="127.0.0.1",
+            host="127.0.0.1",
+            user="anna",
+            trunks=(Trunk("gateway", ("127.0.0.0/8",)),),
+            destinations=("*",),
+        )
+    )
     phone = await UdpEndpoint.open(endpoint, "127.0.0.1", 0, take)
     account = Account("anna", whole.password("anna"))
     phone.register(f"sip:{alone.sip}", "sip:anna@trunkline.local", account)
