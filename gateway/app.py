@@ -81,6 +81,7 @@ class Gateway:
     async def open(self, stack: AsyncExitStack) -> None:
         """Builds everything. Raises TrunklineError; what was built by then is taken down by `stack`."""
         config = self.config
+        _servable(config)
         self.seen = self._saved()
         self.flows = _by_id([load(path) for path in config.flows])
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
@@ -305,6 +306,16 @@ def recordings_of(config: GatewayConfig) -> Path:
     shipped = Path(config.file).parent.parent / "ivr_flows"
     folders = [flow.parent / "recordings" for flow in config.flows] + [shipped / "recordings"]
     return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _servable(config: GatewayConfig) -> None:
+    """Raises ConfigError where a gateway would start and yet serve nobody."""
+    if not config.flows:
+        raise ConfigError(
+            "there is no flow to serve", do=f"name one under flows: in {config.file or 'gateway.yaml'}, or with --flow"
+        )
+    if ":" in config.sip[0]:
+        raise ConfigError("calls are carried over IPv4 only", read=config.sip[0], expected="such as 0.0.0.0:5060")
 
 
 def _folder(path: Path) -> Path:

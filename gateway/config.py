@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
 from gateway.routing.model import Agent
 from gateway.speech.recognizers import known
+
+USER = re.compile(r"[A-Za-z0-9._-]+")
+"""An agent's id is the user part of a SIP address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,12 @@ def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
             with Fields(node, report, f"agent {agent_id}") as g:
                 name = g.text("name", agent_id)
                 passwords[agent_id] = g.text("password") or ""
+                if "password" in node.value and not passwords[agent_id]:
+                    report.add(f"agent {agent_id} has an empty password", g.mark("password"), expected="a password")
+                if not USER.fullmatch(agent_id):
+                    report.add(
+                        "no SIP user can be called so", node.mark, read=agent_id, expected="letters, digits, . _ or -"
+                    )
                 queues = g.texts("queues", ())
                 skills = {skill: _level(level, skill, report) for skill, level in g.named("skills")}
             agents.append(Agent(agent_id, name, f"sip:{agent_id}@{domain}", skills, queues))

@@ -248,7 +248,8 @@ def frame(message: object) -> bytes:
 
 def serve(fd: int) -> None:
     """Build the object and answer calls until the other end closes. Runs as the worker's main."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for sign in (signal.SIGINT, signal.SIGTERM):  # the parent ends its calls first, then its workers
+        signal.signal(sign, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.dup2(2, 1)  # what native libraries print must not reach the parent's standard output

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from gateway.app import Gateway
 from gateway.config import GatewayConfig, endpoint, load_agents, load_config
 from gateway.core.errors import ConfigError, Findings
 
@@ -71,3 +74,25 @@ def test_agents_have_skills_from_one_to_five_and_a_password(tmp_path: Path) -> N
     roster = load_agents(ROOT / "sip_config" / "agents.yaml", "example.org")
     assert roster.agents[0].aor == "sip:anna@example.org"
     assert "anna-demo" not in repr(roster)
+
+
+def test_agents_who_could_never_register_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "agents.yaml"
+    path.write_text('agents:\n  anna: {password: ""}\n  bo b: {password: x}\n')
+    with pytest.raises(Findings) as caught:
+        load_agents(path)
+    assert "agent anna has an empty password" in str(caught.value)
+    assert "read: bo b" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (GatewayConfig(), "there is no flow to serve"),
+        (GatewayConfig(flows=(Path("bank.yaml"),), sip=("::1", 5060)), "IPv4 only"),
+    ],
+)
+async def test_a_gateway_that_could_serve_nobody_does_not_start(config: GatewayConfig, said: str) -> None:
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ConfigError, match=said):
+            await Gateway(config, Console()).open(stack)
