@@ -45,6 +45,7 @@ from gateway.sip.config import SipConfig, Trunk
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
+from gateway.speech.pool import Saturated
 from gateway.speech.tts_voices import voices
 from gateway.store.sqlite import SqliteStore, open_store
 
@@ -52,6 +53,10 @@ log = logging.getLogger(__name__)
 
 READY_FILE = "TRUNKLINE_READY_FILE"
 """Environment variable: where to write {"sip": port, "http": port} once calls are taken."""
+
+MIND_DEPTH = 32
+MIND_TIMEOUT_S = 5.0
+"""Sentences that may wait for the intent model, which takes 10 to 40 ms each, and how long one may take."""
 
 WATCH_S = 1.0
 """How often a flow's file is looked at for a newer version."""
@@ -227,6 +232,7 @@ class Gateway:
         load, records = self._ears.load, self._store
         checks = {
             "records": records.trouble or (f"{records.dropped} lines dropped" if records.dropped else "ok"),
+            "recordings": f"{lost} could not be written" if (lost := self.exchange.media.recorder.failed) else "ok",
             "recognizer": "ok" if load.ready else "starting again",
             "intents": "ok" if self._mind.ready else "starting again",
         }
@@ -242,7 +248,9 @@ class Gateway:
         await self._mind.close()
 
     async def _understand(self, flow: Flow, text: str, language: str) -> Ranked:
-        ranked = await self._mind.call("rank", flow.id, text, language, timeout_s=3.0)
+        if self._mind.busy >= MIND_DEPTH:
+            raise Saturated("too many sentences wait to be understood")
+        ranked = await self._mind.call("rank", flow.id, text, language, timeout_s=MIND_TIMEOUT_S)
         return ranked if isinstance(ranked, Ranked) else Ranked()
 
     # --- reload ---------------------------------------------------------------------------------------------------

@@ -13,10 +13,13 @@ from gateway.calls.words import phrases
 from gateway.core.errors import TrunklineError
 from gateway.core.ports import Ranked
 from gateway.flow import turn
+from gateway.flow.emergency import emergency_in
+from gateway.flow.words import wish
 from gateway.media import events as media
 from gateway.media.engine import Clip, Leg
 from gateway.sip import sdp
 from gateway.speech import ear
+from gateway.speech.pool import Saturated
 
 if TYPE_CHECKING:
     from gateway.calls.exchange import Exchange
@@ -61,6 +64,8 @@ class CallDriver:
                 _RUN[type(command)](self, command)
             except TrunklineError as error:
                 log.error("a command of the call failed", extra={"fields": {"call": self.call.id, "error": str(error)}})
+            except Exception:  # one command's fault must not keep the call from its other commands
+                log.exception("a command of the call failed", extra={"fields": {"call": self.call.id}})
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -117,6 +122,9 @@ class CallDriver:
                 ranked = await self.exchange.understand(self.call.flow, heard.text, heard.language)
             except TrunklineError as error:
                 log.error("the intent model failed", extra={"fields": {"call": self.call.id, "error": str(error)}})
+                if self._only_the_model_knows(heard.text):
+                    self.feed(m.Unheard("saturated" if isinstance(error, Saturated) else "failed"))
+                    return
         self.feed(
             m.UtteranceHeard(
                 heard.text,
@@ -129,6 +137,11 @@ class CallDriver:
                 self.exchange.clock.now().mono,
             )
         )
+
+    def _only_the_model_knows(self, text: str) -> bool:
+        """A menu's answer that is neither a word for everywhere nor an emergency."""
+        menu = self.call.listen is not None and self.call.listen.expect == "menu"
+        return menu and wish(text) is None and emergency_in(self.call.flow, text) is None
 
     def _hear(self, command: m.Hear) -> None:
         listen = command.listen
@@ -160,6 +173,8 @@ class CallDriver:
             clips = await self.exchange.prompts.clips(phrases(say.segments, say.language), say.language)
         except TrunklineError as error:
             log.error("a prompt can't be spoken", extra={"fields": {"call": self.call.id, "error": str(error)}})
+        except Exception:  # a prompt that is lost must still be over, or the caller waits for it
+            log.exception("a prompt can't be spoken", extra={"fields": {"call": self.call.id}})
         if before is not None:
             await asyncio.wait([before])
         if self.call.stage is m.Stage.ENDED or self.call.speaking < token:
@@ -239,7 +254,14 @@ class CallDriver:
     def agent_vanished(self) -> None:
         """Nothing comes from the agent's phone any more. It is told, should it be there still."""
         self._hang_up_agent_leg("phone vanished")
+        if self.call.agent:
+            self.exchange.sign_out(self.exchange.agent(self.call.agent), "phone vanished")
         self.agent_left("phone vanished")
+
+    def caller_vanished(self) -> None:
+        """Nothing comes from the caller's phone any more. It is told, should it be there still."""
+        self.exchange.hang_up(self.sip_call, "the caller's phone fell silent")
+        self.feed(m.CallerLeft("the caller's phone fell silent"))
 
     def _stop_ringing(self, command: m.StopRinging) -> None:
         self._hang_up_agent_leg(command.why)

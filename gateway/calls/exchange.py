@@ -16,6 +16,7 @@ from gateway.calls import model as m
 from gateway.calls import reducer
 from gateway.calls.actions import Actions
 from gateway.calls.driver import CallDriver
+from gateway.calls.lifeline import Lifelines
 from gateway.calls.words import expected
 from gateway.core.clock import Clock
 from gateway.core.errors import StoreError, TrunklineError
@@ -30,6 +31,7 @@ from gateway.routing import policy
 from gateway.routing.state import State as RoutingState
 from gateway.sip import events as sip
 from gateway.sip import sdp
+from gateway.sip.transaction import Place
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
 from gateway.store.calls import CallStore
@@ -38,9 +40,10 @@ log = logging.getLogger(__name__)
 
 Understand = Callable[[Flow, str, str], Awaitable[Ranked]]
 
-AGENT_SILENCE_S = 10.0
-CALLER_SILENCE_S = 60.0
-"""No packet from a phone for this long and it is gone; a caller's phone may suppress silence, so it gets longer."""
+AGENT_SILENCE_S = 2.0
+CALLER_SILENCE_S = 30.0
+"""Seconds without a packet, beyond the engine's own five, after which a phone is asked whether it is there. A caller's
+phone may suppress silence, so it is asked less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +85,17 @@ class Exchange:
     _inbox: deque[tuple[CallDriver, m.CallEvent]] = field(default_factory=deque)
     _busy: bool = False
     _timer: asyncio.TimerHandle | None = None
-    _peers: WeakKeyDictionary[Leg, str] = field(default_factory=WeakKeyDictionary)
-    """The IP address of the phone that signals for a leg."""
-    _phones: dict[str, str] = field(default_factory=dict)
+    _peers: WeakKeyDictionary[Leg, Place] = field(default_factory=WeakKeyDictionary)
+    """Where the phone that signals for a leg is."""
+    _phones: dict[str, Place] = field(default_factory=dict)
     _held: WeakSet[Leg] = field(default_factory=WeakSet)
     _queued_at: dict[str, float] = field(default_factory=dict)
     _hints: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
-    _silences: dict[tuple[str, bool], asyncio.TimerHandle] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _lifelines: Lifelines = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lifelines = Lifelines(lambda uri: self.endpoint.options(uri))
 
     # --- events of calls ------------------------------------------------------------------------------------------
 
@@ -157,7 +163,7 @@ class Exchange:
             return
         try:
             leg = self.open_leg()
-            self._peers[leg] = event.source[0]
+            self._peers[leg] = event.source
         except TrunklineError as error:
             log.error("no leg for a call", extra={"fields": {"error": str(error)}})
             self.endpoint.reject(event.call, 503, "Service Unavailable")
@@ -262,7 +268,7 @@ class Exchange:
             self.endpoint.reject_change(event.call)
             return
         try:
-            self.endpoint.accept_change(event.call, self._describe(leg, event.offer, self._peers[leg]))
+            self.endpoint.accept_change(event.call, self._describe(leg, event.offer, self._peers[leg][0]))
         except TrunklineError:
             self.endpoint.reject_change(event.call)
 
@@ -280,7 +286,7 @@ class Exchange:
     def _contact_up(self, event: sip.ContactUp) -> None:
         agent = self._agent_of(event.aor)
         if agent:
-            self._phones[agent.id] = event.source[0]
+            self._phones[agent.id] = event.source
             self.metrics.agent(agent.id, up=True)
             self.route(routing.AgentUp(agent))
 
@@ -304,8 +310,8 @@ class Exchange:
 
     def invite(self, driver: CallDriver, agent: routing.Agent, leg: Leg, about: Mapping[str, str]) -> str:
         """Calls the agent's phone; the call's story goes along as headers."""
-        self._peers[leg] = self._phones.get(agent.id, "127.0.0.1")
-        offer = sdp.offer(self.address_towards(self._peers[leg]), leg.port)
+        self._peers[leg] = self._phones[agent.id]
+        offer = sdp.offer(self.address_towards(self._peers[leg][0]), leg.port)
         headers = {f"X-Trunkline-{name}": value for name, value in about.items()}
         call = self.endpoint.invite(
             agent.aor,
@@ -325,25 +331,24 @@ class Exchange:
         self._by_sip.pop(sip_call, None)
 
     def silence(self, driver: CallDriver, *, agent: bool) -> None:
-        """A phone sends nothing: when that lasts, the phone is gone."""
-        key = (driver.call.id, agent)
-        if key not in self._silences:
-            wait = AGENT_SILENCE_S if agent else CALLER_SILENCE_S
-            self._silences[key] = asyncio.get_running_loop().call_later(wait, self._gone, driver, agent)
+        """A phone sends nothing: where it does not answer either, it is gone."""
+        leg = driver.agent_leg if agent else driver.leg
+        if leg is None or leg not in self._peers:
+            return
+        host, port = self._peers[leg]
+        gone = driver.agent_vanished if agent else driver.caller_vanished
+        wait = AGENT_SILENCE_S if agent else CALLER_SILENCE_S
+        self._lifelines.silent((driver.call.id, agent), f"sip:{host}:{port}", wait, lambda: leg in self._held, gone)
 
     def silence_over(self, driver: CallDriver, *, agent: bool) -> None:
-        timer = self._silences.pop((driver.call.id, agent), None)
-        if timer:
-            timer.cancel()
+        self._lifelines.heard((driver.call.id, agent))
 
-    def _gone(self, driver: CallDriver, agent: bool) -> None:
-        self._silences.pop((driver.call.id, agent), None)
-        if agent and driver.agent_leg and driver.agent_leg not in self._held:
-            driver.agent_vanished()
-        elif not agent and driver.leg not in self._held:
-            reason = "the caller's phone fell silent"
-            self.hang_up(driver.sip_call, reason)  # it may be there still and think that it talks
-            driver.feed(m.CallerLeft(reason))
+    def sign_out(self, agent: routing.Agent, reason: str) -> None:
+        """The agent's phone vanished in a call: it is not offered another until it registers again."""
+        self.endpoint.drop_contacts(agent.aor, reason)
+
+    def _options_answered(self, event: sip.OptionsAnswered) -> None:
+        self._lifelines.answered(event.ping, event.status)
 
     def recording_path(self, call: m.Call) -> Path:
         return self.recordings / f"{call.id}.wav"
@@ -419,6 +424,7 @@ _SIP: Mapping[type, Callable[[Exchange, Any], None]] = {
     sip.CallEnded: Exchange._over,
     sip.OfferChanged: Exchange._changed,
     sip.ChangeAnswered: Exchange._change_answered,
+    sip.OptionsAnswered: Exchange._options_answered,
     sip.InfoDigit: Exchange._digit,
     sip.ContactUp: Exchange._contact_up,
     sip.ContactDown: Exchange._contact_down,

@@ -14,6 +14,9 @@ from gateway.routing import model as routing
 AGAIN_PRIORITY = 1000
 """A caller whose agent's phone vanished goes before everybody but emergencies."""
 
+WAIT_TOLD_S = 60.0
+"""A shorter wait is not worth telling: rounded up it would be "about 1 minutes"."""
+
 
 def offer(call: m.Call, event: routing.AgentOffer, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.WAITING:
@@ -59,7 +62,11 @@ def position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Call
     if call.stage is not m.Stage.WAITING or call.speaking or queue is None:
         return call, []
     place = announce(call.flow, "position", call.language, queue, position=event.position)
-    wait = announce(call.flow, "wait", call.language, queue, wait_s=event.wait_s) if event.wait_s else None
+    wait = (
+        announce(call.flow, "wait", call.language, queue, wait_s=event.wait_s)
+        if (event.wait_s or 0) > WAIT_TOLD_S
+        else None
+    )
     told: dict[str, object] = {"position": event.position, "wait_s": event.wait_s, "why": event.why}
     commands: Commands = [m.Write("position", told)]
     for say in (place, wait):
@@ -129,8 +136,12 @@ def agent_left(call: m.Call, event: m.AgentLeft, now: Moment) -> tuple[m.Call, C
             m.HangUpAgent(event.agent, event.reason),
             m.Write("agent_lost", {"agent": event.agent, "reason": event.reason}),
             m.Route(routing.CallFinished(call.id, event.agent)),
-            m.PlayMusic(),
             m.Route(again),
         ]
-        return replace(call, agent=None, stage=m.Stage.WAITING), commands
+        call = replace(call, agent=None, stage=m.Stage.WAITING)
+        say = announce(call.flow, "hold", call.language, call.queue or "")
+        if say is None:
+            return call, [*commands, m.PlayMusic()]
+        call, more = say_it(replace(call, then="music"), say, now)
+        return call, commands + more
     return end(call, "agent hung up", hang_up=True)

@@ -243,6 +243,10 @@ class UdpEndpoint:
         self._after_verb()
         return handle
 
+    def drop_contacts(self, aor: str, reason: str) -> None:
+        self.endpoint.drop_contacts(aor, reason, now=time.monotonic())
+        self._after_verb()
+
     def drain(self, on: bool = True) -> None:
         self.endpoint.drain(on)
 
