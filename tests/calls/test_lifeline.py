@@ -16,11 +16,12 @@ class Phone:
     def __init__(self) -> None:
         self.pings: list[str] = []
         self.held = False
-        self.gone = asyncio.Event()
+        self.gone, self.came = asyncio.Event(), asyncio.Event()
         self.lines = Lifelines(self.ask)
 
     def ask(self, uri: str) -> str:
         self.pings.append(uri)
+        self.came.set()
         return f"ping {len(self.pings)}"
 
     def falls_silent(self, wait_s: float = 0.01) -> None:
@@ -29,7 +30,8 @@ class Phone:
     async def asked(self, times: int) -> None:
         async with asyncio.timeout(10):
             while len(self.pings) < times:
-                await asyncio.sleep(0.005)
+                self.came.clear()
+                await self.came.wait()
 
 
 @pytest.fixture(autouse=True)
