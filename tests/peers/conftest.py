@@ -1,9 +1,11 @@
-"""One gateway for most whole calls, its callers, and phones that live as long as a module's calls."""
+"""One gateway for most whole calls, its callers, and the scenes that test modules look at afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,19 @@ def hall(gateway: stage.GatewayProcess, tmp_path_factory: pytest.TempPathFactory
     callers = whole.Hall(gateway, tmp_path_factory.mktemp("heard"))
     yield callers
     callers.close()
+
+
+@pytest.fixture(scope="session")
+def scenes(
+    request: pytest.FixtureRequest, hall: whole.Hall, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Any]]]:
+    """What `begin(hall, crew)` of each module gives: the calls of all modules of this run, played side by side."""
+    modules = {item.module for item in request.session.items if isinstance(item, pytest.Function)}
+    playing = [module for module in modules if hasattr(module, "begin")]
+    crew = Programs(tmp_path_factory.mktemp("phones"))
+    with ThreadPoolExecutor(max(1, len(playing))) as pool:
+        yield {module.__name__: pool.submit(module.begin, hall, crew) for module in playing}
+    crew.end()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,7 @@ class Floor:
         return self.phones[phone].folder / "heard.wav"
 
 
-@pytest.fixture(scope="module")
-def floor(hall: Hall, crew: Programs) -> Floor:
+def begin(hall: Hall, crew: Programs) -> Floor:
     """Phones sign in in the order in which they are to be rung; then all callers dial."""
     said = crew.folder / "agent.wav"
     write_wav(said, tone(AGENT_HZ, 1.0, -15.0))
@@ -75,6 +75,11 @@ def floor(hall: Hall, crew: Programs) -> Floor:
     calls["second"] = hall.start("3001", [Listen(), Press("32"), Until("bridged"), Speak(spoken), Wait(1.0)])
     calls["leaves"] = hall.start("3001", [Listen(), Press("32"), Until("queued"), Wait(1.0)])
     return Floor(calls, phones)
+
+
+@pytest.fixture(scope="module")
+def floor(scenes: dict[str, Future[Floor]]) -> Floor:
+    return scenes[__name__].result(whole.LONG_S)
 
 
 def ringing(phone: JsonProgram) -> list[object]:

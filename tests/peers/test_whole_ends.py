@@ -122,7 +122,7 @@ def recognizers(gateway: int) -> list[int]:
 def test_a_recognizer_that_dies_costs_one_utterance(mortal: Hall) -> None:
     """It is killed again and again until the utterance is over; the caller goes on by key, and later by voice."""
     gateway = mortal.gateway.process.pid
-    speaks = [Listen(), Speak(AUDIO / "en-thanks.wav"), Until("said", data={"prompt": "keys_only"})]
+    speaks = [Listen(), Speak(AUDIO / "en-no.wav"), Until("said", data={"prompt": "keys_only"})]
     call = mortal.start("3001", [*speaks, Press("4"), Until("nobody"), Listen()])
     call.until("entered")
     wait(lambda: call.line and any(said.started for said in call.line[0].leg.said), "the caller's words")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +36,7 @@ class Bank:
         return self.phones[phone].folder / "heard.wav"
 
 
-@pytest.fixture(scope="module")
-def bank(hall: Hall, crew: Programs) -> Bank:
+def begin(hall: Hall, crew: Programs) -> Bank:
     """Two callers who talk with an agent and two whose card was stolen, all at once."""
     phones = {}
     for language, agent in AGENT.items():
@@ -50,10 +50,15 @@ def bank(hall: Hall, crew: Programs) -> Bank:
         thanks = whole.signed(crew.folder / f"{language}.wav", f"{language}-thanks.wav", CALLER_HZ[language])
         ask, person, stolen = (AUDIO / f"{language}-{name}.wav" for name in ("balance", "person", "stolen"))
         before = [Listen(1.3), Press("9"), Amid(0.9), Speak(ask), Listen(1.0), card, Listen(1.3), Speak(person)]
-        calls[language] = hall.start(number, [*before, Until("bridged"), Wait(4.0), Speak(thanks), Wait(3.0)])
+        calls[language] = hall.start(number, [*before, Until("bridged"), Wait(0.5), Speak(thanks), Wait(4.5)])
         calls[f"{language} stolen"] = hall.start(number, [Amid(0.9), Speak(stolen), Until("bridged"), Wait(1.0)])
     calls["key 8"] = hall.start("1000", [Listen(), Press("8"), Listen(1.0), Press("4"), Listen(1.0)])
     return Bank(calls, phones)
+
+
+@pytest.fixture(scope="module")
+def bank(scenes: dict[str, Future[Bank]]) -> Bank:
+    return scenes[__name__].result(whole.LONG_S)
 
 
 @BOTH
