@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BLANK_MARGIN_S = 0.4
+"""Silenced around a sensitive sentence, for the jitter buffer and for what the turn detector heard late."""
+
 NO_PROGRESS_S = 4.0
 """An agent's phone that has not even said it rings by then is taken for gone."""
 
@@ -311,6 +314,10 @@ class CallDriver:
             case "message_end":
                 self.leg.stop_message()
 
+    def _blank(self, command: m.Blank) -> None:
+        from_s, to_s = (at - self.recording_from for at in (command.start, command.end))
+        self.leg.blank_recording(from_s - BLANK_MARGIN_S, to_s + BLANK_MARGIN_S)
+
     def _act(self, command: m.Act) -> None:
         self._spawn(self._run_action(command.action))
 
@@ -358,6 +365,7 @@ _RUN: Mapping[type, Callable[[CallDriver, Any], None]] = {
     m.HangUpAgent: CallDriver._hang_up_agent,
     m.HangUpCaller: CallDriver._hang_up_caller,
     m.Record: CallDriver._record,
+    m.Blank: CallDriver._blank,
     m.Act: CallDriver._act,
     m.Write: CallDriver._write,
     m.Finish: CallDriver._finish,

@@ -243,6 +243,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Blank:
+    """A sensitive value stood in a sentence nobody asked it for: silence it in the recording (monotonic seconds)."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """Run an action of the flow; ActionDone answers."""
 
@@ -278,6 +286,7 @@ CallCommand = (
     | HangUpAgent
     | HangUpCaller
     | Record
+    | Blank
     | Act
     | Write
     | Finish

@@ -99,7 +99,10 @@ def utterance(call: m.Call, event: m.UtteranceHeard, now: Moment) -> tuple[m.Cal
     call, more = feed_flow(call, turn.Heard(event.text, event.ranked, event.asr_score), now)
     text = "" if asked.sensitive else _as_noted(more, event.text)
     call = replace(call, last_heard=text or call.last_heard)
-    return call, [*commands, m.Write("heard", _heard_data(asked, event, text)), *more]
+    commands.append(m.Write("heard", _heard_data(asked, event, text)))
+    if text and text != event.text:  # masked by the flow: a sensitive value was said before it was asked for
+        commands.append(m.Blank(event.speech_started, event.speech_ended))
+    return call, commands + more
 
 
 def _as_noted(commands: Commands, text: str) -> str:

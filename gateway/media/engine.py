@@ -279,6 +279,12 @@ class Leg:
     def resume_recording(self) -> None:
         self._do("mask", False)
 
+    def blank_recording(self, start_s: float, end_s: float) -> None:
+        """Silence a stretch that was recorded already; seconds from the recording's beginning."""
+        if self._recording is not None:
+            self._drain()
+            self._recording.blank(start_s, end_s)
+
     def record_message(self, path: Path) -> None:
         """Write what is recorded from now on to a file of its own as well. Raises StoreError."""
         self.stop_message()

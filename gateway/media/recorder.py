@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,10 +63,22 @@ def repair(path: Path) -> float:
     return size / FRAME_BYTES / WIRE_RATE
 
 
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """Frames `first` up to `last` (not included) become silence."""
+
+    first: int
+    last: int
+
+
+Item = bytes | Blank | None
+"""What the writer's thread is handed: frames to append, a stretch to silence, or the end of the file."""
+
+
 class Recording:
     """One file being written: `add` hands frames to the Recorder's thread. `frames` counts those handed over."""
 
-    def __init__(self, path: Path, post: Callable[[Recording, bytes | None], None]) -> None:
+    def __init__(self, path: Path, post: Callable[[Recording, Item], None]) -> None:
         self.path = path
         self.frames = 0
         self._post = post
@@ -75,6 +88,12 @@ class Recording:
         if pcm:
             self.frames += len(pcm) // FRAME_BYTES
             self._post(self, pcm)
+
+    def blank(self, start_s: float, end_s: float) -> None:
+        """Silence what was recorded between two times, in seconds from the beginning of the file."""
+        first, last = (round(max(0.0, at) * WIRE_RATE) for at in (start_s, end_s))
+        if first < (last := min(last, self.frames)):
+            self._post(self, Blank(first, last))
 
     def close(self) -> None:
         """Nothing more will come."""
@@ -98,6 +117,13 @@ class _File:
             self.settle()
             self._due = now + HEADER_S
 
+    def blank(self, stretch: Blank) -> None:
+        self._file.seek(HEADER_BYTES + stretch.first * FRAME_BYTES)
+        left = (stretch.last - stretch.first) * FRAME_BYTES
+        while left:
+            left -= self._file.write(bytes(left))
+        self._file.seek(0, 2)
+
     def settle(self) -> None:
         """The header says what is there."""
         self._file.seek(0)
@@ -113,7 +139,7 @@ class Recorder:
     """All recordings of a gateway. `failed` counts files given up because the disk refused them."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[Recording, bytes | None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Recording, Item] | None] = queue.SimpleQueue()
         self._files: dict[Recording, _File] = {}
         self._thread: threading.Thread | None = None
         self.failed = 0
@@ -154,6 +180,8 @@ class Recorder:
             try:
                 if data is None:
                     file.close()
+                elif isinstance(data, Blank):
+                    file.blank(data)
                 else:
                     file.append(data, time.monotonic())
             except OSError as error:

@@ -200,6 +200,17 @@ def test_a_sensitive_value_is_neither_recorded_nor_written_down() -> None:
     assert any(c == m.Record("unmask") for c in caller.done)
 
 
+def test_a_sensitive_value_said_before_it_was_asked_for_is_silenced_in_the_recording() -> None:
+    caller = Caller().asked()
+    ranked = Ranked((("balance", 0.95), ("other", 0.01)))
+    said = m.UtteranceHeard("what is the balance of my card ending in 4 4 1 7", ranked, 0.9, 10.0, 13.0)
+    out = caller.feed(said)
+    assert m.Blank(10.0, 13.0) in out
+    assert not any("4 4 1 7" in str(c.data) or "4417" in str(c.data) for c in out if isinstance(c, m.Write))
+    plain = Caller().asked()
+    assert not any(isinstance(c, m.Blank) for c in plain.says("what is my balance", "balance"))
+
+
 def test_an_emergency_phrase_in_a_partial_jumps_the_queue_mid_prompt() -> None:
     caller = Caller()
     caller.feed(m.Confirmed())

@@ -161,3 +161,22 @@ async def test_a_disk_that_fills_up_costs_that_recording_only(tmp_path: Path) ->
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(stereo(tmp_path / "b.wav")) == 1600
     assert repair(tmp_path / "a.wav") > 0.5
+
+
+def test_a_stretch_already_written_is_silenced_and_the_rest_stays(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recording = recorder.open(tmp_path / "call.wav")
+    loud = np.full((8000, 2), 1000, np.int16)
+    recording.add(loud.tobytes())
+    recording.blank(0.25, 0.5)
+    recording.blank(0.9, 5.0)
+    recording.blank(0.5, 0.5)
+    recording.add(loud.tobytes())
+    recording.close()
+    recorder.close()
+    with wave.open(str(tmp_path / "call.wav")) as file:
+        heard = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    assert len(heard) == 16000
+    silent = np.flatnonzero(heard[:, 0] == 0)
+    assert (silent[0], len(silent), silent[-1]) == (2000, 2000 + 800, 7999)
+    assert np.array_equal(heard[:, 0], heard[:, 1])
