@@ -13,6 +13,7 @@ from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
 from gateway.routing.model import Agent
 from gateway.speech.recognizers import known
+from gateway.speech.tts_voices import VOICES
 
 USER = re.compile(r"[A-Za-z0-9._-]+")
 """An agent's id is the user part of a SIP address."""
@@ -111,6 +112,9 @@ def load_config(path: Path) -> GatewayConfig:
         models = {tag: str(base / (text_of(node) or "")) for tag, node in speech.named("models")}
         recognizers = speech.integer("recognizers", default.recognizers, 1, 64)
         voices = speech.texts("voices", default.voices)
+        for name in voices:
+            if name not in VOICES:
+                report.unknown("voice", name, VOICES, speech.mark("voices"))
         _done(speech)
         limits = _section(f, "limits", report)
         max_calls = limits.integer("calls", default.max_calls, 1, 100_000)

@@ -34,7 +34,7 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(
         "sip:\n  listn: 0.0.0.0:5060\n  listen: here\nmedia: {ports: 5, address: there}\n"
-        "speech: {recognizer: wisper}\ntrunks: [{name: a, addresses: [nowhere]}]\n"
+        "speech: {recognizer: wisper, voices: [pipr]}\ntrunks: [{name: a, addresses: [nowhere]}]\n"
     )
     with pytest.raises(Findings) as caught:
         load_config(path)
@@ -48,6 +48,7 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
         assert line in shown
     assert "did you mean: listen" in shown
     assert "did you mean: whisper" in shown
+    assert "did you mean: piper" in shown
 
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
