@@ -31,7 +31,10 @@ def feed_flow(call: m.Call, event: turn.FlowEvent, now: Moment) -> tuple[m.Call,
 
 
 def say_it(call: m.Call, say: turn.Say, now: Moment) -> tuple[m.Call, Commands]:
-    call = replace(call, token=call.token + 1, speaking=call.token + 1, say=say, muted=False)
+    behind = say.queue and call.speaking
+    lined_up = (*call.lined_up, (call.token + 1, say)) if behind else ()
+    now_heard = call.say if behind else say
+    call = replace(call, token=call.token + 1, speaking=call.token + 1, say=now_heard, lined_up=lined_up, muted=False)
     said: dict[str, object] = {"prompt": say.prompt, "text": spoken(say), "sensitive": say.sensitive}
     return call, [m.Speak(say, call.token), m.Write("said", said)]
 

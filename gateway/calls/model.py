@@ -310,6 +310,9 @@ class Call:
     token: int = 0
     speaking: int = 0
     say: Say | None = None
+    """What the caller hears now, as far as the engine has told."""
+    lined_up: tuple[tuple[int, Say], ...] = ()
+    """What was queued behind it, by token."""
     muted: bool = False
     listen: Listen | None = None
     sensitive: bool = False

@@ -156,6 +156,8 @@ def key(call: m.Call, event: m.KeyPressed, now: Moment) -> tuple[m.Call, Command
 
 
 def prompt_started(call: m.Call, event: m.PromptStarted, now: Moment) -> tuple[m.Call, Commands]:
+    lined_up = dict(call.lined_up)
+    call = replace(call, say=lined_up.get(event.token, call.say))
     if call.speech_ended is None or event.token > call.token:
         return call, []
     latency = round(max(0.0, event.at - call.speech_ended) * 1000)

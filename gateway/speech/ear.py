@@ -237,7 +237,8 @@ class Ear:
             self._count(turn, found.text)
 
     def _count(self, turn: Turn, text: str) -> None:
-        if turn.length and turn.expect == "digits" and len(digits_in(text, turn.language)) >= turn.length:
+        # too many digits are a recognizer's slip on half a number: the caller is heard out
+        if turn.length and turn.expect == "digits" and len(digits_in(text, turn.language)) == turn.length:
             turn.endpoint.enough()
 
     def _settle(self, turn: Turn) -> None:

@@ -289,3 +289,18 @@ def test_queue_positions_are_told_in_the_callers_language(language: str) -> None
     speak = only(caller.feed(routing.Position("call-1", 3, None)), m.Speak)
     assert speak.say.language == language
     assert m.PlayMusic() in caller.feed(m.PromptDone(speak.token))
+
+
+def test_the_prompt_that_is_heard_is_the_one_that_is_interrupted() -> None:
+    caller = Caller().asked()
+    caller.says("what is my balance", "balance")
+    caller.finish_prompts()
+    for digit in "4417":
+        caller.feed(m.KeyPressed(digit))
+    out = caller.feed(ActionDone("balance", {"balance": "5.00"}))
+    first, second = (c for c in out if isinstance(c, m.Speak))
+    assert second.say.queue
+    caller.feed(m.PromptStarted(first.token, 1.0))
+    assert caller.call.say == first.say
+    caller.feed(m.PromptStarted(second.token, 2.0))
+    assert caller.call.say == second.say
