@@ -18,7 +18,9 @@ Data = Mapping[str, Any]
 
 
 def _heard(d: Data) -> str:
-    words = f"“{escape(str(d['text']))}”" if d.get("text") and not d.get("redacted") else "(sensitive, not kept)"
+    if d.get("redacted"):
+        return "[bold]heard[/]       (sensitive, not kept)"
+    words = f"“{escape(str(d['text']))}”"
     next_best = f"{d['runner_up']} {d['runner_up_score']:.2f}"
     return f"[bold]heard[/]       {words}  [cyan]{d['intent']} {d['score']:.2f}[/] (next {next_best})"
 
@@ -28,13 +30,20 @@ def _offered(d: Data) -> str:
     return f"[bold]offered[/]     to [green]{d['agent']}[/]: {escape(str(d['why']))}{others}"
 
 
+def _matched(d: Data) -> str:
+    if "key" in d:
+        return f"taken for   key {d['key']}: {d.get('target', 'an answer')}"
+    return f"taken for   {d['intent']}, {d['band']}" if "band" in d else ""
+
+
 LINES: dict[str, Callable[[Data], str]] = {
     "answered": lambda d: f"[bold]answered[/]    in {d['language']}, recording",
     "said": lambda d: f"said        [dim]{escape(str(d['text']))}[/]",
     "interrupted": lambda d: f"[yellow]interrupted[/] by {d['by']}",
     "heard": _heard,
+    "matched": _matched,
     "replied": lambda d: f"replied     {d['latency_ms']} ms after the caller's turn",
-    "key": lambda d: f"[bold]key[/]         {'(masked)' if d.get('sensitive') else d['digit']}",
+    "key": lambda d: "[bold]key[/]",
     "filled": lambda d: f"slot        {d.get('slot')} = {escape(str(d.get('value', '')))}",
     "emergency": lambda d: f"[red]emergency[/]   {escape(str(d.get('phrase', '')))}",
     "queued": lambda d: f"[bold]queued[/]      {d['queue']}: {escape(str(d['reason']))}",
@@ -78,8 +87,9 @@ class Follower:
         news = [(event, record) for record in records for event in record.events if event.number > self._seen]
         for event, record in sorted(news, key=lambda pair: pair[0].number):
             self._seen = event.number
-            line = LINES.get(event.kind)
+            shown = LINES.get(event.kind)
+            line = shown(event.data) if shown else ""
             if line:
                 head = f"[magenta]{record.head.dialled}[/] {record.at(event):6.2f} s"
-                self.console.print(f"  {head}  {line(event.data)}", highlight=False, soft_wrap=True)
+                self.console.print(f"  {head}  {line}", highlight=False, soft_wrap=True)
         return records
