@@ -232,13 +232,13 @@ def echoes(speech: list[np.ndarray]) -> list[dict[str, object]]:
             stops += len(kernels.detect(lines.coded(lines.echo(played, -12, delay + rng.uniform(0, 40))), played)[0])
         row: dict[str, object] = {"delay_ms": delay, "minutes": 12, "stops": stops}
         for level in (-20, -26):
-            row[f"caller_{level}_ms_p50_p95_p99"] = over_echo(rng, speech, delay, level)
+            row[f"caller_{level}"] = over_echo(rng, speech, delay, level)
         rows.append(row)
     return rows
 
 
-def over_echo(rng: np.random.Generator, speech: list[np.ndarray], delay: float, level: float) -> list[float]:
-    """From the first voiced frame's end to the frame at whose arrival it was known, ms."""
+def over_echo(rng: np.random.Generator, speech: list[np.ndarray], delay: float, level: float) -> dict[str, object]:
+    """From the first voiced frame's end to the frame at whose arrival it was known, ms; callers never known apart."""
     waits = []
     for _ in range(100):
         played = lines.coded(lines.talk(rng, speech, 5, -20))
@@ -248,8 +248,10 @@ def over_echo(rng: np.random.Generator, speech: list[np.ndarray], delay: float, 
         length = min(len(voice), len(heard) - begin)
         heard[begin : begin + length] += voice[:length]
         found, _ = kernels.detect(lines.coded(heard), played)
-        waits.append((found[0, 1] - begin) / 8 - first_voiced(voice) * 20 - 20 if len(found) else 9999.0)
-    return [round(float(np.percentile(waits, q)), 1) for q in (50, 95, 99)]
+        waits.append((found[0, 1] - begin) / 8 - first_voiced(voice) * 20 - 20 if len(found) else None)
+    known = [wait for wait in waits if wait is not None]
+    percentiles = [round(float(np.percentile(known, q)), 1) for q in (50, 95, 99)]
+    return {"n": len(waits), "missed": len(waits) - len(known), "p50_p95_p99_ms": percentiles}
 
 
 def main() -> None:

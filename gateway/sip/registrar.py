@@ -75,9 +75,6 @@ class Registrar:
     def __len__(self) -> int:
         return sum(len(bindings) for bindings in self._bindings.values())
 
-    def next_expiry(self) -> float | None:
-        return min((b.expires_at for bindings in self._bindings.values() for b in bindings), default=None)
-
     def expire(self, now: float) -> list[Change]:
         """Drops what has expired."""
         gone = [b for b in self.all() if b.expires_at <= now]

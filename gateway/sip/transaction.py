@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from gateway.sip import grammar
 from gateway.sip.message import REASONS, Header, Message, Request, Response, respond
 from gateway.sip.timers import Alarm, Timers
 
@@ -390,10 +389,3 @@ def _key(request: Request, method: str | None = None) -> Key:
 
 def _merge_key(request: Request) -> tuple[str, str, int, str]:
     return request.from_.tag, request.call_id, request.cseq[0], request.method
-
-
-def find_rport(response: Response) -> Place | None:
-    """Where the other side saw our request come from (RFC 3581), or None."""
-    ip, port = grammar.find(response.via.params, "received"), grammar.find(response.via.params, "rport")
-    value = grammar.number(port, 65535)
-    return (ip, value) if ip and value else None

@@ -169,11 +169,6 @@ class Pool:
             seconds=self._seconds,
         )
 
-    @property
-    def pids(self) -> list[int]:
-        """Process ids, for tests and `doctor`."""
-        return [worker.pid for worker in self._workers if worker.pid]
-
     def _cancel(self, utterance: int, *, final: bool = False) -> None:
         kept = []
         for held in self._waiting:
