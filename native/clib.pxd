@@ -91,3 +91,26 @@ cdef inline int64_t clock_ns(clockid_t clock) noexcept nogil:
 cdef inline int64_t now_ns() noexcept nogil:
     """CLOCK_MONOTONIC in nanoseconds."""
     return clock_ns(CLOCK_MONOTONIC)
+
+
+# --- batched datagrams ------------------------------------------------------------------------------------------------
+
+cdef extern from "sys/socket.h" nogil:
+    enum:
+        AF_INET6
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        void *msg_name
+        socklen_t msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+        int msg_flags
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    int recvmmsg(int fd, mmsghdr *into, unsigned int count, int flags, timespec *timeout) noexcept
+    int sendmmsg(int fd, mmsghdr *what, unsigned int count, int flags) noexcept

@@ -1,0 +1,26 @@
+"""Socket addresses as the kernel has them, IPv4 and IPv6 alike."""
+
+from libc.stdint cimport uint8_t
+from libc.string cimport memcmp
+
+from native.clib cimport socklen_t
+
+cdef struct Address:        # sockaddr_in (16 octets) or sockaddr_in6 (28)
+    uint8_t octets[28]
+    socklen_t size          # 16, 28, or 0: none
+
+cdef inline int address_port(const Address *a) noexcept nogil:
+    """UDP port in host order; 0 where there is no address."""
+    return a.octets[2] << 8 | a.octets[3] if a.size else 0
+
+
+cdef inline bint address_same(const Address *a, const Address *b) noexcept nogil:
+    """Family, port and address agree. An IPv6 flow label or zone is not looked at; no address is like none."""
+    if a.size != b.size or a.size == 0 or memcmp(a.octets, b.octets, 4) != 0:
+        return False
+    if a.size == 16:
+        return memcmp(a.octets + 4, b.octets + 4, 4) == 0
+    return memcmp(a.octets + 8, b.octets + 8, 16) == 0
+
+
+cdef int address_fill(Address *a, str ip, int port) except -1
