@@ -17,7 +17,7 @@ from native.ears cimport ears_open
 from native.leg cimport (
     KEYS, LEG_FREE, LEG_GONE, LEG_TAKEN, Event, Leg,
 )
-from native.jitter cimport jitter_reset
+from native.jitter cimport jitter_open
 from native.loop cimport (
     BUCKETS, Command, DO_BRIDGE, DO_CLOSE, DO_FREE_PROMPT, DO_KEYS, DO_LISTEN, DO_MASK, DO_OPEN, DO_PLAY, DO_REMOTE, DO_RESUME,
     DO_STOP, DO_TAP, DO_UNBRIDGE, Machine, NAMED, machine_run, obey,
@@ -453,7 +453,7 @@ cdef int clear_leg(Leg *l, int vad_mode) except -1:
     l.peer = -1
     l.wire.key_payload = -1
     l.wire.fresh = True
-    jitter_reset(&l.jitter)
+    jitter_open(&l.jitter, 8000)
     ears_open(&l.ears, l.webrtc)
     return 0
 

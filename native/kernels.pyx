@@ -7,7 +7,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from native cimport echo, g711, jitter, resample, rings, rtp, vad
+from native cimport echo, g711, resample, rings, rtp, vad
 from native.ears cimport Ears, ears_hear, ears_open, ears_played
 from native.vad cimport vad_close, vad_open
 
@@ -179,39 +179,6 @@ cdef class SampleRing:
     @property
     def refused(self):
         return self.r.refused
-
-
-cdef class JitterBuffer:
-    """The jitter buffer of a leg: 8 kHz int16, keyed by timestamp, 160 samples out each time."""
-
-    cdef jitter.Jitter j
-
-    def __cinit__(self):
-        memset(&self.j, 0, sizeof(jitter.Jitter))
-        jitter.jitter_reset(&self.j)
-
-    def put(self, int64_t stamp, const int16_t[::1] pcm):
-        """False when it came too late."""
-        return bool(jitter.jitter_put(&self.j, stamp, &pcm[0], <int>pcm.shape[0]))
-
-    def take(self, bint quiet=False):
-        out = np.empty(160, np.int16)
-        cdef int16_t[::1] view = out
-        jitter.jitter_take(&self.j, &view[0], quiet)
-        return out
-
-    @property
-    def late(self):
-        return self.j.late
-
-    @property
-    def concealed(self):
-        return self.j.concealed
-
-    @property
-    def play(self):
-        """Timestamp of the next sample to be played."""
-        return self.j.play
 
 
 cdef class Source:

@@ -133,7 +133,7 @@ cdef void take_audio(Desk *d, Leg *l, const RtpPacket *p, bint newest, int64_t s
         l.discarded += 1
         return
     g711_decode(p.payload, p.data, pcm, p.size)
-    jitter_put(&l.jitter, stamp, pcm, p.size)
+    jitter_put(&l.jitter, stamp, pcm, p.size, p.marker, now)
     if newest:
         heard = ears_hear(&l.ears, stamp, pcm, p.size, now)
         if heard:
@@ -349,7 +349,7 @@ cdef void leg_send(Desk *d, Leg *l, int64_t now) noexcept nogil:
     cdef int size
     # A key being pressed takes the place of audio; it is silence, not loss.
     keyed = l.key.known and not l.key.ended and now - l.key_at < 100_000_000
-    jitter_take(&l.jitter, heard, keyed)
+    jitter_take(&l.jitter, heard, keyed, now)
     memcpy(l.past[l.past_at], heard, sizeof(heard))
     l.past_at = (l.past_at + 1) % PREROLL
     if l.flowing:
