@@ -9,7 +9,7 @@ Pcm = NDArray[np.int16]
 
 
 class JitterBuffer:
-    """As `kernels.JitterBuffer`, samples in a dictionary."""
+    """As `native.jitter.JitterBuffer`, samples in a dictionary."""
 
     TARGET, SPAN, DEEPEST = 320, 8192, 1600
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native.jitter import JitterBuffer
 
-from native import kernels
 from native.twins import jitter as twins
 
 
@@ -22,7 +22,7 @@ from native.twins import jitter as twins
     st.sampled_from([0, 2**32 - 4000]),
 )
 def test_jitter_buffer_equals_twin(steps: list[tuple[str, int, int]], base: int) -> None:
-    ours, twin = kernels.JitterBuffer(), twins.JitterBuffer()
+    ours, twin = JitterBuffer(), twins.JitterBuffer()
     rng = np.random.default_rng(1)
     for what, a, b in steps:
         if what == "put":
@@ -36,7 +36,7 @@ def test_jitter_buffer_equals_twin(steps: list[tuple[str, int, int]], base: int)
 
 
 def test_jitter_buffer_reorders_conceals_and_grows() -> None:
-    buffer = kernels.JitterBuffer()
+    buffer = JitterBuffer()
     frames = [np.full(160, 100 * (k + 1), np.int16) for k in range(30)]
     heard = []
     order = [0, 2, 1, 3, 5, 4, 6, 7, *range(9, 30)]  # 8 is lost
