@@ -1,0 +1,4 @@
+"""Speech quality as a caller would score it: the E-model (ITU-T G.107)."""
+
+cdef float quality_r(int codec, float loss_percent, float burst, float delay_ms) noexcept nogil
+cdef float quality_mos(int codec, float loss_percent, float burst, float delay_ms) noexcept nogil
