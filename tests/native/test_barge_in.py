@@ -5,24 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from native import foreign, kernels
+from native import kernels
 
 from . import lines
 
 
 def starts(found: np.ndarray) -> np.ndarray:
     return found[found[:, 0] == 1]
-
-
-def test_the_webrtc_vad_is_found_and_a_missing_one_is_named() -> None:
-    found, problem = foreign.find()
-    assert set(found) == set(foreign.SIGNATURES)
-    assert all(found.values())
-    assert problem == ""
-    none, problem = foreign.find("no_such_extension")
-    assert none == {}
-    assert "webrtcvad-wheels" in problem
-    assert foreign.FALLBACK in problem
 
 
 @pytest.mark.parametrize("payload", [0, 8])
