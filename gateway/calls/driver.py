@@ -71,6 +71,11 @@ class CallDriver:
                 log.exception("a command of the call failed", extra={"fields": {"call": self.call.id}})
         self._set_timer()
 
+    def confirmed(self) -> None:
+        """The caller's ACK came. The recording begins first, so that what the caller is told of it is true."""
+        recorded = self._start_recording() if self.call.stage is m.Stage.ANSWERING else True
+        self.feed(m.Confirmed(recorded))
+
     def _set_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
@@ -297,22 +302,33 @@ class CallDriver:
     def _record(self, command: m.Record) -> None:
         now = self.exchange.clock.now()
         match command.what:
-            case "start":
-                path = self.exchange.recording_path(self.call)
-                self.leg.record(path)
-                self.recording_from = now.mono
-                self._write(m.Write("recording", {"state": "started", "file": path.name}))
             case "mask":
                 self.leg.pause_recording()
             case "unmask":
                 self.leg.resume_recording()
             case "message_start":
-                path = self.exchange.recording_path(self.call).with_suffix(".message.wav")
+                if not self.leg.recorded:
+                    self._start_recording()
+                path = self.exchange.recording_path(self.call)
+                path = path.with_suffix(f".message{path.suffix}")
                 self.leg.record_message(path)
                 at = round(now.mono - self.recording_from, 2)
                 self._write(m.Write("message_start", {"at_s": at, "file": path.name}))
             case "message_end":
                 self.leg.stop_message()
+
+    def _start_recording(self) -> bool:
+        """Whether the call is recorded from now on. One that can't be goes on without."""
+        path = self.exchange.recording_path(self.call)
+        try:
+            self.leg.record(path)
+        except TrunklineError as error:
+            log.error("a call is not recorded", extra={"fields": {"call": self.call.id, "error": str(error)}})
+            self._write(m.Write("recording", {"state": "failed"}))
+            return False
+        self.recording_from = self.exchange.clock.now().mono
+        self._write(m.Write("recording", {"state": "started", "file": path.name}))
+        return True
 
     def _blank(self, command: m.Blank) -> None:
         from_s, to_s = (at - self.recording_from for at in (command.start, command.end))

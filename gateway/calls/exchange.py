@@ -230,7 +230,7 @@ class Exchange:
         if driver:
             if event.media is not None:
                 self.attach(driver.leg, event.media)
-            driver.feed(m.Confirmed())
+            driver.confirmed()
 
     def _over(self, event: sip.CallEnded) -> None:
         driver, is_agent = self._by_sip.pop(event.call, (None, False))
@@ -351,7 +351,7 @@ class Exchange:
         self._lifelines.answered(event.ping, event.status)
 
     def recording_path(self, call: m.Call) -> Path:
-        return self.recordings / f"{call.id}.wav"
+        return self.recordings / f"{call.id}{self.media.recorder.suffix}"
 
     def hints(self, flow: Flow, language: str) -> tuple[str, ...]:
         """Words the recognizer may expect in any menu of a flow, out of its own utterances."""

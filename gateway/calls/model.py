@@ -34,7 +34,9 @@ Then = Literal["music", "beep", "message", "hangup"]
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The caller's ACK arrived: both sides agree that the call stands."""
+    """The caller's ACK arrived: both sides agree that the call stands. `recorded`: its recording runs."""
+
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +239,9 @@ class HangUpCaller:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Recording on, off for a sensitive value (mask), or a message's edges within it."""
+    """Silence in the recording for a sensitive value (mask), or a message's edges within it."""
 
-    what: Literal["start", "mask", "unmask", "message_start", "message_end"]
+    what: Literal["mask", "unmask", "message_start", "message_end"]
 
 
 @dataclass(frozen=True, slots=True)

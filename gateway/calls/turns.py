@@ -21,12 +21,12 @@ SHORT_WORD_SCORE = 0.5
 """An utterance shorter than the prompt's minimum units counts only where it means something with this score."""
 
 
-def confirmed(call: m.Call, _: m.Confirmed, now: Moment) -> tuple[m.Call, Commands]:
+def confirmed(call: m.Call, event: m.Confirmed, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.ANSWERING:
         return call, []
     call = replace(call, stage=m.Stage.FLOW, own_deadline=None)
-    commands: Commands = [m.Record("start"), m.Write("answered", {"language": call.language})]
-    call, more = feed_flow(call, turn.Started(call.language, call.caller, call.dialled), now)
+    commands: Commands = [m.Write("answered", {"language": call.language})]
+    call, more = feed_flow(call, turn.Started(call.language, call.caller, call.dialled, event.recorded), now)
     return call, commands + more
 
 

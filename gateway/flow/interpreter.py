@@ -72,7 +72,7 @@ def _started(m: Moves, event: Started) -> None:
     if chosen in m.flow.languages:
         m.set(language=chosen, offered=True)
     m.note("language", language=m.state.language)
-    if "recording" in m.flow.prompts:
+    if event.recorded and "recording" in m.flow.prompts:
         notice = m.say("recording")
         m.set(phase="announce")
         m.statements.append(type(notice)(notice.prompt, notice.segments, notice.language, False, False))

@@ -42,11 +42,13 @@ Segment = Text | Value
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The call was answered. `language` is the tag chosen by the number dialled, or None for the flow's first."""
+    """The call was answered. `language` is the tag chosen by the number dialled, or None for the flow's first;
+    `recorded`: a recording runs, so the notice that says so is true."""
 
     language: str | None = None
     caller: str = ""
     dialled: str = ""
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

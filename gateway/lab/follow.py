@@ -37,7 +37,7 @@ def _matched(d: Data) -> str:
 
 
 LINES: dict[str, Callable[[Data], str]] = {
-    "answered": lambda d: f"[bold]answered[/]    in {d['language']}, recording",
+    "answered": lambda d: f"[bold]answered[/]    in {d['language']}",
     "said": lambda d: f"said        [dim]{escape(str(d['text']))}[/]",
     "interrupted": lambda d: f"[yellow]interrupted[/] by {d['by']}",
     "heard": _heard,

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from gateway.core.audio import SPEECH_RATE, WIRE_RATE
 from gateway.core.errors import MediaError, ModelMissing, PortBusy, nearest
-from gateway.media.events import MADE, MediaEvent, PromptDone
-from gateway.media.recorder import Recorder, Recording
+from gateway.media.events import MADE, MediaEvent, PromptDone, RingFull
+from gateway.media.recorder import Recorder
+from gateway.media.recording_tap import TapRecording
 
 log = logging.getLogger(__name__)
 
@@ -196,8 +197,7 @@ class Leg:
         self.on_audio: Callable[[bytes, float], None] | None = None
         self._listening = False
         self._playing: dict[int, tuple[Clip, ...]] = {}
-        self._recording: Recording | None = None
-        self._message: Recording | None = None
+        self._recording: TapRecording | None = None
         self.closed = False
 
     def attach(
@@ -265,12 +265,19 @@ class Leg:
         self._do("send_dtmf", digits, ms)
 
     def record(self, path: Path) -> None:
-        """Record to a stereo WAV at `path`: left what the leg receives, right what it is sent. Raises StoreError."""
+        """Record in stereo to `path`: left what the leg receives, right what it is sent. Raises StoreError."""
         self._open()
         self.stop_recording()
-        recording = self._engine.recorder.open(path)
-        self._do("tap", True)
-        self._recording = recording
+        recorder = self._engine.recorder
+        self._recording = TapRecording(
+            recorder, path, lambda: self._engine.read_tap(self.handle), lambda: int(self.stats()["tap_refused"])
+        )
+        self._do("tap", True, *(() if recorder.rate == WIRE_RATE else (recorder.rate,)))
+
+    @property
+    def recorded(self) -> bool:
+        """Whether a recording runs."""
+        return self._recording is not None
 
     def pause_recording(self) -> None:
         """Silence on both sides of the recording, keys masked, until resume_recording; time goes on."""
@@ -282,27 +289,23 @@ class Leg:
     def blank_recording(self, start_s: float, end_s: float) -> None:
         """Silence a stretch that was recorded already; seconds from the recording's beginning."""
         if self._recording is not None:
-            self._drain()
             self._recording.blank(start_s, end_s)
 
     def record_message(self, path: Path) -> None:
-        """Write what is recorded from now on to a file of its own as well. Raises StoreError."""
-        self.stop_message()
-        self._drain()
-        self._message = self._engine.recorder.open(path)
+        """Write the caller's side from now on to a mono file of its own as well. Raises StoreError, and MediaError
+        where nothing is recorded."""
+        if self._recording is None:
+            raise MediaError("A message needs a recording that it is part of.", read=str(path))
+        self._recording.start_message(path)
 
     def stop_message(self) -> None:
         """Finish the message's file; the recording goes on."""
-        if self._message is not None:
-            self._drain()
-            self._message.close()
-            self._message = None
+        if self._recording is not None:
+            self._recording.stop_message()
 
     def stop_recording(self) -> None:
         """Finish the file."""
-        self.stop_message()
         if self._recording is not None:
-            self._drain()
             self._do("tap", False)
             self._recording.close()
             self._recording = None
@@ -325,12 +328,14 @@ class Leg:
         """An event of this leg. An error in who listens is logged and does not reach other legs."""
         if isinstance(event, PromptDone):
             self._playing.pop(event.token, None)
+        elif isinstance(event, RingFull) and self._recording is not None:
+            self._recording.overflowed()
         self._tell(self.on_event, event)
 
     def pump(self, drain: bool) -> None:
         """Move waiting audio to `on_audio`, and to the recording when it is time to `drain`."""
-        if drain:
-            self._drain()
+        if drain and self._recording is not None:
+            self._recording.drain()
         if self.on_audio is not None and self._listening:
             pcm = self._engine.read_up(self.handle)
             if pcm:
@@ -341,13 +346,6 @@ class Leg:
             listener(*what)
         except Exception:
             log.exception("What a leg told was not handled", extra={"fields": {"what": type(what[0]).__name__}})
-
-    def _drain(self) -> None:
-        if self._recording is not None:
-            pcm = self._engine.read_tap(self.handle)
-            self._recording.add(pcm)
-            if self._message is not None:
-                self._message.add(pcm)
 
     def _open(self) -> None:
         if self.closed:

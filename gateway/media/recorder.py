@@ -1,66 +1,93 @@
-"""Recordings: stereo 8 kHz 16-bit WAV files that one thread writes, readable at any moment, even after kill -9."""
+"""Recordings: files that one thread writes, readable at any moment, even after kill -9.
+
+The event loop hands sound over and never touches the disk. What waits for a slow disk is bounded for each recording:
+beyond HELD_S the newest sound is left out, counted, and is silence of the same length in the file, so that its clock
+stays true. What the disk refuses is silence too, and writing goes on when it takes data again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import queue
-import struct
 import threading
-import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gateway.core.audio import WIRE_RATE
-from gateway.core.errors import Mark, StoreError
+from gateway.core.errors import Mark, StoreError, nearest
+from gateway.media import recording_wav
 
 log = logging.getLogger(__name__)
 
-FRAME_BYTES = 4
-"""Left and right, 16 bits each."""
+HELD_S = 20.0
+"""Sound of one recording that may wait for the disk; more than a leg's tap holds."""
 
-HEADER_BYTES = 44
+OPEN_S = 0.5
+"""How long a call waits for its file to be made."""
 
-HEADER_S = 1.0
-"""The sizes in the header are never older than this."""
+CLOSE_S = 10.0
+"""How long the end of the gateway waits for the disk."""
 
 
-def header(data_bytes: int) -> bytes:
-    """A canonical RIFF/WAVE header for `data_bytes` of stereo 8 kHz int16."""
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        b"RIFF",
-        HEADER_BYTES - 8 + data_bytes,
-        b"WAVE",
-        b"fmt ",
-        16,
-        1,
-        2,
-        WIRE_RATE,
-        WIRE_RATE * FRAME_BYTES,
-        FRAME_BYTES,
-        16,
-        b"data",
-        data_bytes,
-    )
+class File(Protocol):
+    """A recording on its way to the disk. Methods raise OSError; frames are counted all the same."""
+
+    frames: int
+
+    def append(self, pcm: bytes) -> None: ...
+    def skip(self, frames: int) -> None: ...
+    def blank(self, first: int, last: int) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How recordings are written, mended and read, by a file's suffix."""
+
+    create: Callable[[Path, int, int], File]
+    repair: Callable[[Path], float]
+    read: Callable[[Path], tuple[int, NDArray[np.int16]]]
+
+
+FORMATS: Mapping[str, Format] = {
+    recording_wav.SUFFIX: Format(recording_wav.WavFile, recording_wav.repair, recording_wav.read),
+}
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file's name tells. Raises StoreError."""
+    if path.suffix not in FORMATS:
+        near = nearest(path.suffix, FORMATS)
+        raise StoreError("No recording is called so.", where=Mark(str(path)), expected=", ".join(FORMATS), near=near)
+    return FORMATS[path.suffix]
 
 
 def repair(path: Path) -> float:
-    """Make the sizes in a recording's header say what the file holds; gives its seconds. Raises StoreError."""
+    """Make a recording that a crash cut off whole; gives its seconds. Raises StoreError."""
+    return format_of(path).repair(path)
+
+
+def read_recording(path: Path) -> tuple[int, NDArray[np.int16]]:
+    """Sampling rate and int16 frames (n, channels): the caller's side first. Raises StoreError."""
+    form = format_of(path)
     try:
-        with path.open("r+b") as file:
-            start = file.read(HEADER_BYTES)
-            if start and not (start[:4] == b"RIFF" and start[8:12] == b"WAVE"):
-                raise StoreError("This is not a recording.", where=Mark(str(path)), expected="a WAV file")
-            size = max(file.seek(0, 2) - HEADER_BYTES, 0) // FRAME_BYTES * FRAME_BYTES
-            file.truncate(HEADER_BYTES + size)
-            file.seek(0)
-            file.write(header(size))
-    except OSError as error:
-        raise StoreError("A recording can't be repaired.", where=Mark(str(path)), read=str(error.strerror)) from None
-    return size / FRAME_BYTES / WIRE_RATE
+        return form.read(path)
+    except (OSError, ValueError) as error:
+        raise StoreError("A recording can't be read.", where=Mark(str(path)), read=str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Silence in place of frames that were lost."""
+
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +98,50 @@ class Blank:
     last: int
 
 
-Item = bytes | Blank | None
-"""What the writer's thread is handed: frames to append, a stretch to silence, or the end of the file."""
+Item = bytes | Skip | Blank | None
+"""What the writer's thread is handed: frames, their absence, a stretch to silence, or the end of the file."""
 
 
 class Recording:
-    """One file being written: `add` hands frames to the Recorder's thread. `frames` counts those handed over."""
+    """One file being written. `frames` counts those handed over, `lost` those that are silence because they could not
+    be written. What follows them belongs to the Recorder."""
 
-    def __init__(self, path: Path, post: Callable[[Recording, Item], None]) -> None:
+    def __init__(
+        self, path: Path, file: File, rate: int, channels: int, post: Callable[[Recording, Item], None]
+    ) -> None:
         self.path = path
+        self.rate = rate
+        self.channels = channels
         self.frames = 0
+        self.lost = 0
         self._post = post
+        self.file = file
+        self.waiting: deque[Item] = deque()
+        self.held = 0
+        self.busy = False
+        self.failed = False
+        self.owed: list[Blank] = []
+
+    @property
+    def width(self) -> int:
+        """Bytes a frame."""
+        return 2 * self.channels
 
     def add(self, pcm: bytes) -> None:
-        """Write 8 kHz stereo int16 bytes."""
+        """Write int16 frames of the recording's own rate and channels."""
         if pcm:
-            self.frames += len(pcm) // FRAME_BYTES
+            self.frames += len(pcm) // self.width
             self._post(self, pcm)
+
+    def skip(self, frames: int) -> None:
+        """Frames were lost on their way here: silence of that length."""
+        if frames > 0:
+            self.frames += frames
+            self._post(self, Skip(frames))
 
     def blank(self, start_s: float, end_s: float) -> None:
         """Silence what was recorded between two times, in seconds from the beginning of the file."""
-        first, last = (round(max(0.0, at) * WIRE_RATE) for at in (start_s, end_s))
+        first, last = (round(max(0.0, at) * self.rate) for at in (start_s, end_s))
         if first < (last := min(last, self.frames)):
             self._post(self, Blank(first, last))
 
@@ -100,99 +150,194 @@ class Recording:
         self._post(self, None)
 
 
-class _File:
-    """The writer's side of a Recording."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._size = 0
-        self._due = 0.0
-
-    def append(self, data: bytes, now: float) -> None:
-        while data:  # an unbuffered write may take a part only
-            taken = self._file.write(data)
-            self._size += taken
-            data = data[taken:]
-        if now >= self._due:
-            self.settle()
-            self._due = now + HEADER_S
-
-    def blank(self, stretch: Blank) -> None:
-        self._file.seek(HEADER_BYTES + stretch.first * FRAME_BYTES)
-        left = (stretch.last - stretch.first) * FRAME_BYTES
-        while left:
-            left -= self._file.write(bytes(left))
-        self._file.seek(0, 2)
-
-    def settle(self) -> None:
-        """The header says what is there."""
-        self._file.seek(0)
-        self._file.write(header(self._size))
-        self._file.seek(0, 2)
-
-    def close(self) -> None:
-        self.settle()
-        self._file.close()
-
-
 class Recorder:
-    """All recordings of a gateway. `failed` counts files given up because the disk refused them."""
+    """All recordings of a gateway, 8000 or 16000 Hz. `failed` counts recordings that lost sound, `lost_s` how much;
+    `trouble` says why recordings lose sound just now."""
 
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[Recording, Item] | None] = queue.SimpleQueue()
-        self._files: dict[Recording, _File] = {}
-        self._thread: threading.Thread | None = None
+    def __init__(self, suffix: str = recording_wav.SUFFIX, rate: int = WIRE_RATE) -> None:
+        format_of(Path("recording").with_suffix(suffix))
+        self.suffix = suffix
+        self.rate = rate
         self.failed = 0
+        self.lost_s = 0.0
+        self.trouble: str | None = None
+        self._work = threading.Condition()
+        self._opening: deque[tuple[Future[File], Path, int]] = deque()
+        self._ready: deque[Recording] = deque()
+        self._live: set[Recording] = set()
+        self._ailing: set[Recording] = set()
+        self._thread: threading.Thread | None = None
+        self._closing = False
 
-    def open(self, path: Path) -> Recording:
-        """Start a file. Raises StoreError where it can't be made."""
+    def open(self, path: Path, channels: int = 2) -> Recording:
+        """Start a file. Waits OPEN_S at most. Raises StoreError where it can't be made."""
+        format_of(path)
+        future: Future[File] = Future()
+        with self._work:
+            if self._thread is None:
+                self._closing = False
+                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+                self._thread.start()
+            self._opening.append((future, path, channels))
+            self._work.notify()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("wb", buffering=0)
-            file.write(header(0))
-        except OSError as error:
+            file = future.result(OPEN_S if self.trouble is None else OPEN_S / 10)
+        except OSError as error:  # TimeoutError is one
+            if not future.cancel():
+                future.add_done_callback(lambda late: _abandon(late, path))
             raise StoreError(
                 "A recording can't be written.",
                 where=Mark(str(path)),
-                read=str(error.strerror),
+                read=error.strerror or "the disk does not answer",
                 do="check the data folder's owner and free space",
             ) from None
-        recording = Recording(path, lambda which, data: self._queue.put((which, data)))
-        self._files[recording] = _File(file)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-            self._thread.start()
+        recording = Recording(path, file, self.rate, channels, self._post)
+        with self._work:
+            self._live.add(recording)
         return recording
 
     def close(self) -> None:
-        """Write what waits and end the thread. Blocks for the disk."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
+        """Write what waits and end the thread. Blocks for the disk, CLOSE_S at most."""
+        with self._work:
+            thread, self._thread = self._thread, None
+            self._closing = True
+            self._work.notify()
+        if thread is not None:
+            thread.join(CLOSE_S)
+            if thread.is_alive():
+                log.error("Recordings were left unfinished", extra={"fields": {"recordings": len(self._live)}})
+
+    # --- handing over ---------------------------------------------------------------------------------------------
+
+    def _post(self, recording: Recording, item: Item) -> None:
+        with self._work:
+            if recording not in self._live:
+                return
+            waiting = recording.waiting
+            if isinstance(item, bytes) and recording.held + len(item) > HELD_S * recording.rate * recording.width:
+                item = Skip(len(item) // recording.width)
+                self._ails(recording, item.frames, "the disk is too slow")
+            if isinstance(item, Skip) and waiting and isinstance(before := waiting[-1], Skip):
+                waiting[-1] = Skip(before.frames + item.frames)
+                return
+            if isinstance(item, bytes):
+                recording.held += len(item)
+            if not waiting and not recording.busy:
+                self._ready.append(recording)
+                self._work.notify()
+            waiting.append(item)
+
+    def _ails(self, recording: Recording, frames: int, why: str) -> None:
+        self.failed += not recording.failed
+        recording.failed = True
+        recording.lost += frames
+        self.lost_s += frames / recording.rate
+        if not self._ailing:
+            log.error(
+                "Recordings can't be written; what is missing is silence in them",
+                extra={"fields": {"path": str(recording.path), "why": why}},
+            )
+        self._ailing.add(recording)
+        self.trouble = why
+
+    def _heals(self, recording: Recording) -> None:
+        self._ailing.discard(recording)
+        if self.trouble is not None and not self._ailing:
+            self.trouble = None
+            log.warning(
+                "Recordings lost sound",
+                extra={"fields": {"recordings": self.failed, "seconds": round(self.lost_s, 1)}},
+            )
+
+    # --- the writer's thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            recording, data = item
-            file = self._files.get(recording)
-            if file is None:
-                continue
-            try:
-                if data is None:
-                    file.close()
-                elif isinstance(data, Blank):
-                    file.blank(data)
-                else:
-                    file.append(data, time.monotonic())
-            except OSError as error:
-                self.failed += 1
-                log.error(
-                    "A recording was given up", extra={"fields": {"path": str(recording.path), "why": str(error)}}
-                )
-                data = None
-            if data is None:
-                self._files.pop(recording, None)
-        for file in self._files.values():
+        while self._step():
+            pass
+
+    def _step(self) -> bool:
+        """One file opened or one item written; False once all is done."""
+        with self._work:
+            while not (self._opening or self._ready or self._closing):
+                self._work.wait()
+            opening = self._opening.popleft() if self._opening else None
+            recording = self._ready.popleft() if self._ready and opening is None else None
+            if recording is not None:
+                recording.busy = True
+                item = recording.waiting.popleft()
+        if opening is not None:
+            self._open(*opening)
+        elif recording is not None:
+            self._carry_out(recording, item)
+        else:
+            self._finish()
+        return opening is not None or recording is not None
+
+    def _open(self, future: Future[File], path: Path, channels: int) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            future.set_result(FORMATS[path.suffix].create(path, self.rate, channels))
+        except OSError as error:
+            future.set_exception(error)
+
+    def _carry_out(self, recording: Recording, item: Item) -> None:
+        error = None
+        try:
+            for blank in recording.owed if item is None else ():
+                _write(recording.file, blank)
+            recording.owed = [] if item is None else recording.owed
+        except OSError as refused:
+            error = refused
+        try:
+            _write(recording.file, item)
+        except OSError as refused:
+            error = refused
+        with self._work:
+            self._carried_out(recording, item, error)
+
+    def _carried_out(self, recording: Recording, item: Item, error: OSError | None) -> None:
+        if isinstance(item, bytes):
+            recording.held -= len(item)
+        if error is not None:
+            frames = len(item) // recording.width if isinstance(item, bytes) else 0
+            self._ails(recording, frames, error.strerror or str(error))
+            if isinstance(item, Blank):
+                recording.owed.append(item)
+        recording.busy = False
+        if recording.waiting:
+            self._ready.append(recording)
+        if item is None:
+            self._live.discard(recording)
+            if recording.owed:
+                log.error("A recording holds what should be silenced", extra={"fields": {"path": str(recording.path)}})
+        if item is None or (error is None and not recording.waiting):
+            self._heals(recording)
+
+    def _finish(self) -> None:
+        """The gateway ends: what was not closed is closed now."""
+        for recording in list(self._live):
             with contextlib.suppress(OSError):
-                file.close()
-        self._files.clear()
+                recording.file.close()
+        self._live.clear()
+
+
+def _write(file: File, item: Item) -> None:
+    match item:
+        case bytes():
+            file.append(item)
+        case Skip(frames):
+            file.skip(frames)
+        case Blank(first, last):
+            file.blank(first, last)
+        case None:
+            file.close()
+
+
+def _abandon(future: Future[File], path: Path) -> None:
+    """A file that was made too late for its call."""
+    if future.exception() is None:
+        with contextlib.suppress(OSError):
+            future.result().close()
+            path.unlink()

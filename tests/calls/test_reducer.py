@@ -61,10 +61,12 @@ def only(commands: list[m.CallCommand], kind: type[Any]) -> Any:
     return found[0]
 
 
-def test_a_confirmed_call_is_recorded_and_greeted() -> None:
+def test_a_confirmed_call_is_greeted_and_told_that_it_is_recorded_where_it_is() -> None:
     out = Caller().feed(m.Confirmed())
-    assert out[0] == m.Record("start")
-    assert any(isinstance(c, m.Speak) for c in out)
+    assert only(out, m.Speak).say.prompt == "recording"
+    out = Caller().feed(m.Confirmed(recorded=False))
+    assert [c.say.prompt for c in out if isinstance(c, m.Speak)][-1:] == ["welcome"]
+    assert not any(c.say.prompt == "recording" for c in out if isinstance(c, m.Speak))
 
 
 def test_without_the_callers_ack_the_call_is_given_up() -> None:

@@ -10,7 +10,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import tracemalloc
 import wave
 from pathlib import Path
 
@@ -21,8 +23,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gateway.core.errors import StoreError
+from gateway.media import recorder as module
 from gateway.media.engine import MediaEngine
-from gateway.media.recorder import Recorder, header, repair
+from gateway.media.recorder import FORMATS, HELD_S, Format, Recorder, read_recording, repair
+from gateway.media.recording_tap import TapRecording
+from gateway.media.recording_wav import WavFile, header
 from tests.media.peer import DTMF, Peer, strength, tone, until
 
 
@@ -138,29 +143,226 @@ def test_a_recording_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="can't be written"):
         Recorder().open(tmp_path / "file" / "a.wav")
+    with pytest.raises(StoreError, match=r"did you mean: \.wav"):
+        Recorder().open(tmp_path / "a.wave")
 
 
-def test_a_full_disk_says_so() -> None:
+def test_a_full_disk_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").symlink_to("/dev/full")
     with pytest.raises(StoreError, match="No space left"):
-        Recorder().open(Path("/dev/full"))
+        Recorder().open(tmp_path / "a.wav")
 
 
-async def test_a_disk_that_fills_up_costs_that_recording_only(tmp_path: Path) -> None:
+async def test_a_disk_that_fills_up_is_silence_until_it_has_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     recorder = Recorder()
     long, short = recorder.open(tmp_path / "a.wav"), recorder.open(tmp_path / "b.wav")
+    loud = np.full((1600, 2), 5000, np.int16).tobytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))
     try:
-        for recording, pieces in ((long, 4), (short, 1)):
+        for recording, pieces in ((long, 6), (short, 1)):
             for _ in range(pieces):
-                recording.add(bytes(6400))
-            recording.close()
-        await until(lambda: recorder.failed == 1)
-        await asyncio.to_thread(recorder.close)
+                recording.add(loud)
+        short.close()
+        await until(lambda: long.lost == 3 * 1600)
+        assert recorder.trouble == "File too large"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert len(stereo(tmp_path / "b.wav")) == 1600
-    assert repair(tmp_path / "a.wav") > 0.5
+    long.add(loud)
+    await until(lambda: recorder.trouble is None)
+    long.close()
+    await asyncio.to_thread(recorder.close)
+    assert (recorder.failed, round(recorder.lost_s, 3)) == (1, 0.6)
+    assert stereo(tmp_path / "b.wav").all()
+    whole = stereo(tmp_path / "a.wav")[:, 1]
+    assert len(whole) == 7 * 1600
+    assert whole[: (20000 - 44) // 4].all()
+    assert not whole[5000 : 6 * 1600].any()
+    assert whole[6 * 1600 :].all(), "in its own place"
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def test_what_the_disk_refused_to_the_end_is_told_and_the_rest_is_readable(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recording = recorder.open(tmp_path / "a.wav")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))
+    try:
+        for _ in range(8):
+            recording.add(np.full((1600, 2), 5000, np.int16).tobytes())
+        recording.close()
+        recorder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (recorder.failed, recording.lost) == (1, 5 * 1600)
+    assert len(stereo(tmp_path / "a.wav")) == (20000 - 44) // 4
+
+
+class Disk:
+    """Files that can be made to hang: WAV, called .slow."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        form = FORMATS[".wav"]
+        monkeypatch.setattr(module, "FORMATS", {".slow": Format(self.create, form.repair, form.read)})
+
+    def create(self, path: Path, rate: int, channels: int) -> WavFile:
+        self.free.wait()
+        disk = self
+
+        class Slow(WavFile):
+            def append(self, pcm: bytes) -> None:
+                disk.free.wait()
+                super().append(pcm)
+
+        return Slow(path, rate, channels)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def test_a_disk_that_hangs_grows_nothing_and_the_clock_stays_true(
+    disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(".slow")
+    calls = [recorder.open(tmp_path / f"{n}.slow") for n in range(3)]
+    second = [np.full((8000, 2), 100 + n, np.int16).tobytes() for n in range(120)]
+    for call in calls:
+        call.add(second[0])
+    disk.free.clear()
+    tracemalloc.start()
+    try:
+        for n in range(1, 100):
+            for call in calls:
+                call.add(bytes(bytearray(second[n])))  # a copy, as a tap gives
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.1 * 3 * HELD_S * 32000
+    assert recorder.trouble == "the disk is too slow"
+    with pytest.raises(StoreError, match="the disk does not answer"):
+        recorder.open(tmp_path / "late.slow")
+    disk.free.set()
+    while recorder.trouble:
+        time.sleep(0.01)
+    for call in calls:
+        call.add(second[100])
+        call.close()
+    recorder.close()
+    lost = {call.lost for call in calls}
+    assert lost <= {79 * 8000, 80 * 8000}
+    assert recorder.failed == 3
+    assert recorder.lost_s == sum(call.lost for call in calls) / 8000
+    for n in range(3):
+        _, sound = read_recording(tmp_path / f"{n}.slow")
+        by_second = sound[:, 0].reshape(101, 8000)
+        assert (by_second == by_second[:, :1]).all()
+        kept = by_second[:100, 0]
+        written = int((kept > 0).sum())
+        assert list(kept[:written]) == list(range(100, 100 + written))
+        assert written >= HELD_S
+        assert by_second[100, 0] == 200, "what came after the stall is where it belongs"
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert not (tmp_path / "late.slow").exists(), "nobody records to it"
+
+
+def test_what_is_silenced_while_the_disk_hangs_is_silenced(disk: Disk, tmp_path: Path) -> None:
+    recorder = Recorder(".slow")
+    call = recorder.open(tmp_path / "a.slow")
+    disk.free.clear()
+    for _ in range(30):
+        call.add(np.full((8000, 2), 77, np.int16).tobytes())
+    call.blank(3.0, 5.0)
+    call.blank(8.0, 18.0)
+    disk.free.set()
+    call.close()
+    recorder.close()
+    _, sound = read_recording(tmp_path / "a.slow")
+    assert set(np.flatnonzero(sound[:, 1].reshape(30, 8000).any(axis=1))) <= {0, 1, 2, 5, 6, 7, 18, 19, 20}
+    assert sound[5 * 8000 : 8 * 8000].all()
+    assert len(sound) == 30 * 8000
+
+
+def test_an_hour_grows_nothing(tmp_path: Path) -> None:
+    recorder = Recorder()
+    call = recorder.open(tmp_path / "hour.wav")
+    fifth = np.random.default_rng(1).integers(-9000, 9000, (1600, 2)).astype(np.int16)
+    tracemalloc.start()
+    try:
+        for n in range(5 * 3600):
+            if n == 5 * 60:
+                before, _ = tracemalloc.get_traced_memory()
+                resident = rss()
+            call.add(fifth.tobytes())
+            while call.held > 64000:
+                time.sleep(0.001)
+        after, _ = tracemalloc.get_traced_memory()
+        grown = rss() - resident
+    finally:
+        tracemalloc.stop()
+    call.close()
+    recorder.close()
+    assert after - before < 200_000
+    assert grown < 4e6
+    assert (tmp_path / "hour.wav").stat().st_size == 44 + 3600 * 32000
+    assert call.lost == 0
+
+
+def rss() -> int:
+    """Bytes this process holds in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_a_message_holds_the_caller_alone(engine: MediaEngine, peers: list[Peer], tmp_path: Path) -> None:
+    leg = engine.open_leg("127.0.0.1")
+    leg.attach("127.0.0.1", peers[0].port, 0, DTMF)
+    leg.record(tmp_path / "a.wav")
+    leg.play([engine.load(tone(900, 9.0))], token=1)
+    await peers[0].speak(leg.port, tone(600, 0.5))
+    leg.record_message(tmp_path / "a.message.wav")
+    await peers[0].speak(leg.port, tone(700, 1.0))
+    leg.blank_recording(0.9, 1.1)
+    leg.stop_message()
+    await peers[0].speak(leg.port, tone(800, 0.5))
+    leg.close()
+    await asyncio.to_thread(engine.recorder.close)
+    rate, message = read_recording(tmp_path / "a.message.wav")
+    assert (rate, message.shape[1]) == (8000, 1)
+    assert 0.8 < len(message) / 8000 < 1.2
+    assert strength(message[800:2400, 0], 700) > 0.9
+    assert strength(message[:, 0], 900) < 0.01
+    rate, whole = read_recording(tmp_path / "a.wav")
+    assert whole.shape[1] == 2
+    quiet = [np.flatnonzero(~np.abs(x.reshape(-1, 160)).max(axis=1).astype(bool)) for x in (message[:, 0], whole[:, 1])]
+    assert [len(q) for q in quiet] == [10, 10 + (quiet[1][0] == 0)], "what is silenced is silenced in both"
+
+
+def test_what_the_tap_had_no_room_for_is_silence(tmp_path: Path) -> None:
+    recorder = Recorder()
+    tick = np.full((160, 2), 900, np.int16).tobytes()
+    waiting: list[bytes] = []
+    refused = 7
+    tap = TapRecording(recorder, tmp_path / "a.wav", lambda: waiting.pop() if waiting else b"", lambda: refused)
+    waiting += [tick] * 50
+    tap.drain()
+    tap.start_message(tmp_path / "a.message.wav")
+    waiting += [tick] * 10
+    refused += 25
+    tap.overflowed()
+    tap.drain()
+    tap.drain()
+    waiting += [tick] * 5
+    tap.close()
+    recorder.close()
+    loud = stereo(tmp_path / "a.wav").all(axis=1).reshape(-1, 160).all(axis=1)
+    assert loud.tolist() == [True] * 60 + [False] * 25 + [True] * 5
+    _, message = read_recording(tmp_path / "a.message.wav")
+    assert message.all(axis=1).reshape(-1, 160).all(axis=1).tolist() == loud.tolist()[50:]
 
 
 def test_a_stretch_already_written_is_silenced_and_the_rest_stays(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from gateway.lab.sounds import tone, tone_level
 from gateway.lab.stage import ROOT, GatewayProcess
 from gateway.lab.transcribe import transcribe
 from gateway.lab.wire import Sound, read_wav, write_wav
+from gateway.media.recorder import read_recording
 from gateway.store.record import CallHead, CallRecord, Event
 from gateway.store.store import SqliteReader, open_for_reading
 from tests.peers import softphone
@@ -312,10 +313,9 @@ def signed(path: Path, speech: str, hertz: float) -> Path:
 
 
 def sides(recording: Path) -> tuple[Sound, Sound]:
-    """The caller's side and what the caller heard, as a gateway recorded them (8 kHz), whatever the header says yet."""
-    samples = np.frombuffer(recording.read_bytes()[44:], "<i2")
-    pairs = samples[: len(samples) // 2 * 2].reshape(-1, 2)
-    return pairs[:, 0].copy(), pairs[:, 1].copy()
+    """The caller's side and what the caller heard, as a gateway recorded them; a message has the caller's alone."""
+    _, frames = read_recording(recording)
+    return frames[:, 0].copy(), frames[:, 1:].reshape(-1).copy()
 
 
 def tones(sound: Sound, candidates: Sequence[float]) -> set[float]:
