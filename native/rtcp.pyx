@@ -95,7 +95,7 @@ cdef inline void head(uint8_t *out, int count, int kind, int octets) noexcept no
     out[3] = <uint8_t>(octets // 4 - 1)
 
 
-cdef uint8_t fraction_lost(Rtcp *r, const RtpSource *s, int64_t expected, int64_t received) noexcept nogil:
+cdef uint8_t fraction_lost(Rtcp *r, int64_t expected, int64_t received) noexcept nogil:
     """Lost of expected since the last report, in 256ths (appendix A.3); then this report is the last one."""
     cdef int64_t due = expected - r.prior_expected
     cdef int64_t lost = due - (received - r.prior_received)
@@ -123,7 +123,7 @@ cdef int block(Rtcp *r, const RtpSource *s, int64_t now, uint8_t *out) noexcept 
     memset(out, 0, BLOCK)
     put32(out, s.ssrc)
     put32(out + 4, <uint32_t>(lost & 0xFFFFFF))
-    out[4] = fraction_lost(r, s, expected, received)
+    out[4] = fraction_lost(r, expected, received)
     put32(out + 8, <uint32_t>(s.highest - 65536))
     put32(out + 12, <uint32_t>s.jitter)
     if r.sr_middle != 0 and r.sr_ssrc == s.ssrc:
@@ -249,7 +249,7 @@ cdef void take_block(Rtcp *r, const uint8_t *at, int64_t wall_ntp) noexcept nogi
         r.rtt = <int64_t>trip * SECOND // 65536
 
 
-cdef void take(Rtcp *r, const uint8_t *at, int size, uint32_t own_ssrc, int64_t now, int64_t wall_ntp) noexcept nogil:
+cdef void take(Rtcp *r, const uint8_t *at, uint32_t own_ssrc, int64_t now, int64_t wall_ntp) noexcept nogil:
     """One packet whose lengths were checked. What bears our own SSRC came back to us and says nothing."""
     cdef int kind = at[1], count = at[0] & 31
     cdef int k, blocks = 8 + (SENDER if kind == SR else 0)
@@ -279,7 +279,7 @@ cdef bint rtcp_read(Rtcp *r, const uint8_t *octets, int n, uint32_t own_ssrc, in
         r.garbage += 1
         return False
     while at < n:
-        take(r, octets + at, n - at, own_ssrc, now, wall_ntp)
+        take(r, octets + at, own_ssrc, now, wall_ntp)
         at += 4 + 4 * (octets[at + 2] << 8 | octets[at + 3])
     r.taken += 1
     return True

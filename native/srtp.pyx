@@ -2,13 +2,13 @@
 """Sealing and opening packets in place on the engine's thread. Contexts are made and freed by the commanding thread.
 
 A pair of contexts belongs to one thread at a time; different pairs may be used by different threads. New keys are a new
-`Srtp` put in the place of the old one, which is destroyed once the engine let go of it. The first packet of an SSRC makes
-libsrtp clone its template, a few hundred octets; an incoming one only after it proved authentic.
+`Srtp` that adopts what stays of the old one, takes its place, and leaves it to be destroyed. The first packet of an SSRC
+makes libsrtp clone its template, a few hundred octets; an incoming one only after it proved authentic.
 """
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from native import foreign_srtp
 
@@ -37,11 +37,8 @@ cdef srtp_packet_t unprotect[2]
 cdef int context_open(void **context, int profile, int way, const uint8_t *key_salt) noexcept nogil:
     """One direction (0 sending, 1 receiving). 0, or libsrtp's error."""
     cdef Policy policy = POLICIES[profile][way]
-    cdef int status
     memcpy(policy.octets + key_at, &key_salt, sizeof(key_salt))
-    status = create(context, policy.octets)
-    memset(policy.octets, 0, sizeof(policy))
-    return status
+    return create(context, policy.octets)
 
 
 cdef int srtp_create(Srtp *s, int profile, const uint8_t *own_key_salt, int own_n,
@@ -57,16 +54,47 @@ cdef int srtp_create(Srtp *s, int profile, const uint8_t *own_key_salt, int own_
             or context_open(&s.receiver, profile, 1, peer_key_salt) != OK):
         srtp_destroy(s)
         return -1
+    memcpy(s.own, own_key_salt, own_n)
+    memcpy(s.peer, peer_key_salt, peer_n)
     return 0
 
 
+cdef inline void swap(void **a, void **b) noexcept nogil:
+    cdef void *held = a[0]
+    a[0] = b[0]
+    b[0] = held
+
+
+cdef void srtp_adopt(Srtp *fresh, Srtp *old) noexcept nogil:
+    """On the engine's thread, before `fresh` takes the place of `old`, which is then fit only for srtp_destroy.
+
+    A direction whose profile and key are the same goes on as it was, with its rollover counter and replay window (RFC 3711
+    section 3.3.1); the other one begins anew. The counters go on in any case.
+    """
+    cdef bint same = fresh.profile == old.profile and old.sender != NULL and fresh.sender != NULL
+    cdef int n = KEY_SALT[fresh.profile]
+    if same and memcmp(fresh.own, old.own, n) == 0:
+        swap(&fresh.sender, &old.sender)
+    if same and memcmp(fresh.peer, old.peer, n) == 0:
+        swap(&fresh.receiver, &old.receiver)
+        memcpy(fresh.known, old.known, sizeof(old.known))
+        fresh.peers = old.peers
+    fresh.sealed = old.sealed
+    fresh.unsealed = old.unsealed
+    fresh.opened = old.opened
+    fresh.replayed = old.replayed
+    fresh.forged = old.forged
+
+
 cdef void srtp_destroy(Srtp *s) noexcept nogil:
-    """Frees both directions; libsrtp overwrites the keys. Counters stay."""
+    """Frees both directions and overwrites the keys, as libsrtp does with its own. Counters stay."""
     if s.sender != NULL:
         release(s.sender)
     if s.receiver != NULL:
         release(s.receiver)
     s.sender = s.receiver = NULL
+    memset(s.own, 0, sizeof(s.own))
+    memset(s.peer, 0, sizeof(s.peer))
 
 
 cdef int srtp_seal(Srtp *s, uint8_t *packet, int n, bint control) noexcept nogil:
@@ -218,6 +246,11 @@ cdef class SrtpPair:
             return octets[:size] if size >= 0 else size
         finally:
             free(octets)
+
+    def adopt(self, SrtpPair old):
+        """Takes over what stays of `old`: the contexts of keys that are the same, and the counters. `old` ends."""
+        srtp_adopt(&self.s, &old.s)
+        srtp_destroy(&old.s)
 
     def protect(self, bytes packet):
         """The sealed RTP packet, or None when it can't be one or its sequence number was used already."""

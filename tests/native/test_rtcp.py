@@ -84,6 +84,98 @@ def test_round_trip_and_what_the_peer_says_of_us() -> None:
     assert ours.goodbye == SOURCE["ssrc"]
 
 
+BIG = st.integers(0, 2**40)
+
+
+@given(
+    sent=st.fixed_dictionaries(
+        {
+            "ssrc": st.integers(0, 2**32 - 1),
+            "stamp": st.integers(0, 2**32 - 1),
+            "stamp_at": st.integers(0, 2**50),
+            "clock": st.sampled_from([8000, 16000, 48000]),
+            "packets": BIG,
+            "octets": BIG,
+        }
+    ),
+    first=st.integers(65536, 131071),
+    expected=st.integers(1, 2**33),
+    received=st.integers(1, 2**33),
+    jitter=st.floats(0, 2**31),
+    later=st.integers(0, 2**50),
+)
+def test_every_number_is_written_as_the_twin_reads_it(
+    sent: dict[str, int], first: int, expected: int, received: int, jitter: float, later: int
+) -> None:
+    state = rtcp.RtcpState(3)
+    source = {"ssrc": 9, "first": first, "highest": first + expected - 1, "received": received, "duplicate": 0}
+    now = sent["stamp_at"] + later
+    report = twin.read(state.write(sent, source | {"jitter": jitter}, now, ntp(now)))[0]
+    lost = max(-(2**23), min(2**23 - 1, expected - received))
+    fraction = twin.lost_since(expected, received, (0, 0))
+    highest = (first + expected - 1 - 65536) % 2**32
+    assert report.blocks == [twin.Block(9, fraction, lost, highest, int(jitter), 0, 0)]
+    assert (report.kind == twin.SR) == (sent["packets"] > 0)
+    if report.sender:
+        stamp = (sent["stamp"] + later // S * sent["clock"] + later % S * sent["clock"] // S) % 2**32
+        assert report.sender == (ntp(now) % 2**64, stamp, sent["packets"] % 2**32, sent["octets"] % 2**32)
+
+
+def about(fraction: int, lost: int, lsr: int = 0, dlsr: int = 0, ssrc: int = 5) -> twin.Block:
+    return twin.Block(ssrc, fraction, lost, 70000, 33, lsr, dlsr)
+
+
+def test_of_many_blocks_and_packets_ours_counts() -> None:
+    state = rtcp.RtcpState(1)
+    skipped = twin.wrap(twin.APP, 0, b"\0\0\0\7name") + twin.wrap(twin.XR, 0, bytes(24))
+    feedback = twin.wrap(twin.RTPFB, 1, bytes(12)) + twin.wrap(twin.PSFB, 1, bytes(8)) + twin.wrap(215, 0, b"")
+    blocks = [about(10, 1, ssrc=4), about(64, -3), about(20, 2, ssrc=6)]
+    compound = twin.report(7, None, blocks) + twin.name(7, "a@b") + skipped + feedback
+    assert state.read(compound, 5, 0, ntp(0))
+    remote = {"reported": True, "fraction": 0.25, "lost": -3, "jitter": 33, "highest": 70000, "rtt": -1}
+    assert state.remote == remote
+    assert not state.read(compound + twin.report(7, None, [about(255, 9)])[:-1], 5, 0, ntp(0))  # nothing of it is taken
+    assert state.remote == remote
+    assert state.read(twin.report(5, None, [about(99, 99)]), 5, 0, ntp(0))  # our own, come back
+    assert state.remote == remote
+    assert state.read(twin.wrap(twin.BYE, 1, b"\0\0\0\5"), 5, 0, ntp(0))
+    assert state.goodbye is None
+    assert state.read(twin.wrap(twin.BYE, 2, b"\0\0\0\5\0\0\0\7"), 5, 0, ntp(0))  # reduced size, RFC 5506
+    assert state.goodbye == 7
+
+
+@pytest.mark.parametrize(
+    ("trip", "expected"),
+    [(0, 0), (65536 // 4, 250_000_000), (-300, 0), (-70_000, -1), (61 * 65536, -1)],
+)
+def test_a_round_trip_that_cannot_be_is_not_believed(trip: int, expected: int) -> None:
+    state = rtcp.RtcpState(1)
+    middle = ntp(0) >> 16
+    assert state.read(twin.report(7, None, [about(0, 0, (middle - 65536 - trip) % 2**32, 65536)]), 5, 0, ntp(0))
+    assert state.remote["rtt"] == expected
+
+
+def test_lsr_is_that_of_the_source_that_is_reported() -> None:
+    state = rtcp.RtcpState(1)
+    sender = (0x1122334455667788, 0, 1, 160)
+    assert state.read(twin.report(SOURCE["ssrc"], sender, []), SENT["ssrc"], 2 * S, ntp(0))
+    block = twin.read(state.write(SENT, SOURCE, 7 * S, ntp(0)))[0].blocks[0]
+    assert (block.lsr, block.dlsr) == (0x33445566, 5 * 65536)
+    other = SOURCE | {"ssrc": 77}
+    assert twin.read(state.write(SENT, other, 7 * S, ntp(0)))[0].blocks[0].lsr == 0
+
+
+@pytest.mark.parametrize(("padding", "good"), [(4, True), (8, True), (0, False), (3, False), (12, False), (255, False)])
+def test_padding_only_as_rfc_3550_has_it(padding: int, good: bool) -> None:
+    report = bytearray(twin.report(7, None, []) + bytes(8))
+    report[0] |= 0x20
+    report[3] = 3
+    report[-1] = padding
+    assert rtcp.RtcpState(1).read(bytes(report), 5, 0, 0) == good
+    first = bytes(report) + twin.name(7, "x")
+    assert not rtcp.RtcpState(1).read(first, 5, 0, 0)  # only the last one may be padded
+
+
 @given(st.binary(max_size=200))
 def test_any_octets_are_read_as_the_twin_reads_them(octets: bytes) -> None:
     state = rtcp.RtcpState(1)
