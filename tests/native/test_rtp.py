@@ -34,10 +34,31 @@ def test_rtp_header_equals_twin_on_near_rtp(first: int, second: int, words: int,
 @given(st.lists(st.integers(-5, 6), min_size=1, max_size=120), st.integers(0, 65535))
 def test_receiver_statistics_equal_twin(moves: list[int], start: int) -> None:
     ours, twin, at = kernels.Source(), twins.Source(), start
-    for move in moves:
-        assert ours.packet(at & 0xFFFF, 0, 1, 0) == twin.packet(at & 0xFFFF)
+    for k, move in enumerate(moves):
+        packet = (at & 0xFFFF, at * 160 % 2**32, 1, k * 160)
+        assert ours.packet(*packet) == twin.packet(*packet)
         at += move
     assert (ours.lost, ours.received, ours.duplicate) == (twin.lost, twin.received, twin.duplicate)
+    assert (ours.stamp, ours.jitter) == (twin.stamp, pytest.approx(twin.jitter))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 160, 800, 4000, 0xF000, 0xFFFF, 2**31 + 5]),
+            st.integers(0, 17),
+            st.booleans(),
+            st.integers(0, 0xFFFF),
+        ),
+        max_size=40,
+    )
+)
+def test_key_reader_equals_twin(moves: list[tuple[int, int, bool, int]]) -> None:
+    ours, twin, at = kernels.KeyReader(), twins.KeyReader(), 0
+    for move, code, end, duration in moves:
+        at = (at + move) % 2**32
+        payload = event(code, end, duration)
+        assert ours.packet(at, payload) == twin.packet(at, payload)
 
 
 def test_jitter_of_rfc_3550_and_timestamp_wrap() -> None:
