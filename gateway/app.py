@@ -98,7 +98,7 @@ class Gateway:
             if lost.recording:
                 repair(lost.recording)
             log.warning("a call was cut off by a crash", extra={"fields": {"call": lost.call}})
-        media = MediaEngine(max_legs=config.max_calls * 2 + 8)
+        media = MediaEngine(config.media_engine, max_legs=config.max_calls * 2 + 8)
         await media.start()
         stack.push_async_callback(media.close)
         self._prompts = PromptStore(config.data / "prompts", voices(config.voices, recordings_of(config)), media.load)

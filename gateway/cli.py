@@ -48,13 +48,14 @@ def run(
     sip: Annotated[str, typer.Option(help="HOST:PORT for SIP over UDP; port 0 takes a free one.")] = "",
     http: Annotated[str, typer.Option(help="HOST:PORT for /healthz and /metrics.")] = "",
     data: Annotated[Path | None, typer.Option(help="Folder of recordings, call records and prompts.")] = None,
+    engine: Annotated[str, typer.Option(help="Media engine: native, or reference, the slow one in Python.")] = "",
     log: Annotated[LogFormat, typer.Option(help="How log lines are written to standard error.")] = LogFormat.console,
 ) -> None:
     """Starts the gateway and stays up until Ctrl-C. SIGHUP, or saving a flow, loads flows anew."""
     from gateway.app import serve
     from gateway.config import load_config
 
-    settings = load_config(config).with_options(flows=flow, sip=sip, http=http, data=data)
+    settings = load_config(config).with_options(flows=flow, sip=sip, http=http, data=data, engine=engine)
     asyncio.run(serve(settings, console=err, log_format=log.value))
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gateway.core.errors import ConfigError, Mark
+from gateway.core.errors import ConfigError, Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
+from gateway.media.engine import ENGINES
 from gateway.routing.model import Agent
 from gateway.speech.recognizers import known
 from gateway.speech.tts_voices import VOICES
@@ -38,6 +39,7 @@ class GatewayConfig:
     http: tuple[str, int] = ("127.0.0.1", 8080)
     media_address: str = "auto"
     media_ports: tuple[int, int] = (20000, 29998)
+    media_engine: str = "native"
     flows: tuple[Path, ...] = ()
     agents: Path | None = None
     trunks: tuple[TrunkSettings, ...] = ()
@@ -50,15 +52,29 @@ class GatewayConfig:
     file: str = ""
 
     def with_options(
-        self, *, flows: Sequence[Path] | None = None, sip: str = "", http: str = "", data: Path | None = None
+        self,
+        *,
+        flows: Sequence[Path] | None = None,
+        sip: str = "",
+        http: str = "",
+        data: Path | None = None,
+        engine: str = "",
     ) -> GatewayConfig:
         """The same with what the command line says. Raises ConfigError."""
+        if engine and engine not in ENGINES:
+            raise ConfigError(
+                "--engine names no media engine",
+                read=engine,
+                expected=" or ".join(ENGINES),
+                near=nearest(engine, ENGINES),
+            )
         return replace(
             self,
             flows=tuple(flows) if flows else self.flows,
             sip=endpoint(sip, "--sip") if sip else self.sip,
             http=endpoint(http, "--http") if http else self.http,
             data=data or self.data,
+            media_engine=engine or self.media_engine,
         )
 
 
@@ -102,6 +118,7 @@ def load_config(path: Path) -> GatewayConfig:
         media = _section(f, "media", report)
         address = _media_address(media, report)
         ports = _ports(media, report, default.media_ports)
+        engine = media.choice("engine", tuple(ENGINES), default.media_engine)
         _done(media)
         flows = tuple(base / name for name in f.texts("flows", ()))
         agents = f.text("agents", None)
@@ -126,6 +143,7 @@ def load_config(path: Path) -> GatewayConfig:
         http=http_listen,
         media_address=address,
         media_ports=ports,
+        media_engine=engine,
         flows=flows,
         agents=base / agents if agents else None,
         trunks=trunks,

@@ -50,16 +50,23 @@ class Clip:
         return self.samples / WIRE_RATE
 
 
-def _native(max_legs: int, seed: int) -> tuple[Any, Any]:
-    try:
-        native = importlib.import_module("native")
-        return native.Engine(max_legs=max_legs, seed=seed), native
-    except (ImportError, AttributeError) as error:
-        raise ModelMissing("The media engine is not built.", read=str(error), do="pip install .") from None
+def _from(module: str) -> Callable[[int, int], tuple[Any, Any]]:
+    def make(max_legs: int, seed: int) -> tuple[Any, Any]:
+        try:
+            found = importlib.import_module(module)
+            return found.Engine(max_legs=max_legs, seed=seed), found
+        except (ImportError, AttributeError) as error:
+            raise ModelMissing("The media engine is not built.", read=str(error), do="pip install .") from None
+
+    return make
 
 
-ENGINES: dict[str, Callable[[int, int], tuple[Any, Any]]] = {"native": _native}
-"""An engine and the module that holds its constants and EngineError, by name."""
+ENGINES: dict[str, Callable[[int, int], tuple[Any, Any]]] = {
+    "native": _from("native"),
+    "reference": _from("native.reference"),
+}
+"""An engine and the module that holds its constants and EngineError, by name. The reference engine is the slow one in
+Python, for a few calls: what both do alike is trusted."""
 
 
 class MediaEngine:

@@ -6,7 +6,26 @@ from dataclasses import dataclass
 
 from native.slow.codecs import Codec, Coder
 from native.slow.rates import Pcm, Stream
-from native.twins.jitter import JitterBuffer
+from native.twins import jitter
+
+
+class JitterBuffer(jitter.JitterBuffer):
+    def __init__(self, rate: int) -> None:
+        super().__init__()
+
+    def reset(self) -> None:
+        self.running = False
+
+    def put(self, stamp: int, pcm: Pcm, marker: bool = False, now: int = 0) -> bool:
+        return super().put(stamp, pcm)
+
+    def take(self, quiet: bool = False, now: int = 0) -> Pcm:
+        return super().take(quiet)
+
+    def noise(self, stamp: int, payload: bytes, now: int) -> None: ...
+
+    def short(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True)

@@ -137,4 +137,4 @@ CODECS = {
     )
 }
 
-DEFAULT = {0: "PCMU", 8: "PCMA", 9: "G722"}
+DEFAULT = {k: v for k, v in {0: "PCMU", 8: "PCMA", 9: "G722"}.items() if v in CODECS}

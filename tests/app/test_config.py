@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_shipped_configuration_is_the_default() -> None:
     found = load_config(ROOT / "sip_config" / "gateway.yaml")
     default = GatewayConfig()
-    for name in ("sip", "domain", "http", "media_address", "media_ports", "recognizer", "recognizers", "max_calls"):
+    for name in (
+        "sip",
+        "domain",
+        "http",
+        "media_address",
+        "media_ports",
+        "media_engine",
+        "recognizer",
+        "recognizers",
+        "max_calls",
+    ):
         assert getattr(found, name) == getattr(default, name), name
     assert [path.name for path in found.flows] == ["bank.yaml", "shop.yaml"]
     assert all(path.exists() for path in found.flows)
@@ -33,7 +43,7 @@ def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
 def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(
-        "sip:\n  listn: 0.0.0.0:5060\n  listen: here\nmedia: {ports: 5, address: there}\n"
+        "sip:\n  listn: 0.0.0.0:5060\n  listen: here\nmedia: {ports: 5, address: there, engine: refrence}\n"
         "speech: {recognizer: wisper, voices: [pipr]}\ntrunks: [{name: a, addresses: [nowhere]}]\n"
     )
     with pytest.raises(Findings) as caught:
@@ -48,6 +58,7 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
         assert line in shown
     assert "did you mean: listen" in shown
     assert "did you mean: whisper" in shown
+    assert "did you mean: reference" in shown
     assert "did you mean: piper" in shown
 
 
@@ -56,6 +67,9 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     assert (changed.sip, changed.data, changed.flows) == (("127.0.0.1", 0), tmp_path, (tmp_path / "a.yaml",))
     with pytest.raises(ConfigError, match="not an address and port"):
         GatewayConfig().with_options(http="localhost")
+    assert GatewayConfig().with_options(engine="reference").media_engine == "reference"
+    with pytest.raises(ConfigError, match="did you mean: native"):
+        GatewayConfig().with_options(engine="natve")
 
 
 @pytest.mark.parametrize(("text", "pair"), [("[::1]:5060", ("::1", 5060)), ("10.0.0.1:0", ("10.0.0.1", 0))])

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gateway.media.engine import MediaEngine
+from gateway.media.engine import ENGINES, MediaEngine
 from tests.media.peer import Peer
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "ivr_flows" / "recordings"
 
 
-@pytest_asyncio.fixture
-async def engine() -> AsyncIterator[MediaEngine]:
-    engine = MediaEngine(max_legs=8, seed=5)
+@pytest_asyncio.fixture(params=list(ENGINES))
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[MediaEngine]:
+    engine = MediaEngine(request.param, max_legs=8, seed=5)
     await engine.start()
     yield engine
     await engine.close()

@@ -11,15 +11,36 @@ import numpy as np
 import pytest
 
 import native
-
-from . import wire
+from native import reference
 
 SOUNDS = Path("/usr/share/asterisk/sounds/en")
 
+ENGINES = {"fast": native.Engine, "reference": reference.Engine}
+"""Every test of an engine runs over each of these."""
+
+FAST_HAS: set[str] = set()
+"""What the fast engine does too, of what test modules name as their NEEDS."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "make_engine" in metafunc.fixturenames:
+        fast = getattr(metafunc.module, "NEEDS", None) in {None, *FAST_HAS}
+        metafunc.parametrize("make_engine", [k for k in ENGINES if fast or k != "fast"], indirect=True)
+
 
 @pytest.fixture
-def engine() -> Iterator[native.Engine]:
-    yield from wire.engines()
+def make_engine(request: pytest.FixtureRequest) -> type[native.Engine]:
+    """The class to make an engine from."""
+    return ENGINES[request.param]
+
+
+@pytest.fixture
+def engine(make_engine: type[native.Engine]) -> Iterator[native.Engine]:
+    """One that runs."""
+    engine = make_engine(max_legs=64, seed=7)
+    engine.start()
+    yield engine
+    engine.stop()
 
 
 @pytest.fixture(scope="session")

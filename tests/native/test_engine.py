@@ -28,10 +28,10 @@ def test_packets_follow_each_other_as_rfc_3550_says(engine: native.Engine) -> No
         assert (b.stamp - a.stamp) % 2**32 == 160
 
 
-def test_one_seed_gives_one_start_and_legs_differ() -> None:
+def test_one_seed_gives_one_start_and_legs_differ(make_engine: type[native.Engine]) -> None:
     starts = []
     for _ in range(2):
-        engine = native.Engine(seed=3)
+        engine = make_engine(seed=3)
         engine.start()
         phones = [Phone(engine), Phone(engine)]
         starts.append([(p.ssrc, p.seq, p.stamp) for p in (phone.receive() for phone in phones)])
@@ -246,8 +246,8 @@ def test_live_audio_down(engine: native.Engine) -> None:
     assert engine.write(phone.leg, np.zeros(10**6, np.int16)) < 10**6
 
 
-def test_a_full_event_ring_is_reported_not_hidden() -> None:
-    engine = native.Engine(max_legs=1)  # not started: every command is carried out at once
+def test_a_full_event_ring_is_reported_not_hidden(make_engine: type[native.Engine]) -> None:
+    engine = make_engine(max_legs=1)  # not started: every command is carried out at once
     leg, _ = engine.open_leg("127.0.0.1")
     prompt = engine.load_prompt(SILENCE)
     for token in range(9001):
@@ -281,7 +281,7 @@ def test_stale_handles_and_bad_arguments_are_refused(engine: native.Engine) -> N
         lambda: engine.play(again, [prompt + 1], 1),
         lambda: engine.play(again, [], 1),
         lambda: engine.send_dtmf(again, "1"),
-        lambda: engine.set_remote(again, "127.0.0.1", 4000, payload=9),
+        lambda: engine.set_remote(again, "127.0.0.1", 4000, payload=77),
         lambda: engine.set_remote(again, "nowhere", 4000),
         lambda: engine.bridge(again, again),
         lambda: engine.load_prompt(np.zeros(0, np.int16)),
@@ -291,13 +291,13 @@ def test_stale_handles_and_bad_arguments_are_refused(engine: native.Engine) -> N
             call()
 
 
-def test_a_taken_port_and_no_free_leg() -> None:
-    engine = native.Engine(max_legs=1)
+def test_a_taken_port_and_no_free_leg(make_engine: type[native.Engine]) -> None:
+    engine = make_engine(max_legs=1)
     engine.start()
     _, port = engine.open_leg("127.0.0.1")
     with pytest.raises(native.EngineError, match="in use"):
         engine.open_leg("127.0.0.1")
-    other = native.Engine()
+    other = make_engine()
     with pytest.raises(OSError, match="in use"):
         other.open_leg("127.0.0.1", port)
     engine.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,10 +112,3 @@ def pitch_of(pcm: np.ndarray, rate: int = 8000) -> float:
     """The strongest frequency, Hz."""
     spectrum = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm)), 4 * len(pcm)))
     return float(np.argmax(spectrum) * rate / (4 * len(pcm)))
-
-
-def engines() -> Iterator[native.Engine]:
-    engine = native.Engine(max_legs=64, seed=7)
-    engine.start()
-    yield engine
-    engine.stop()
