@@ -34,7 +34,7 @@ def test_one_seed_gives_one_start_and_legs_differ(make_engine: type[native.Engin
         engine = make_engine(seed=3)
         engine.start()
         phones = [Phone(engine), Phone(engine)]
-        starts.append([(p.ssrc, p.seq, p.stamp) for p in (phone.receive() for phone in phones)])
+        starts.append([(p.ssrc, p.seq, p.stamp % 160) for p in (phone.receive() for phone in phones)])
         engine.stop()
     assert starts[0] == starts[1]
     assert starts[0][0] != starts[0][1]
