@@ -49,4 +49,5 @@ cdef int rtcp_write(Rtcp *r, const RtpSource *source, const Sent *sent, int64_t 
                     uint8_t *out, int room) noexcept nogil
 cdef int rtcp_bye(Rtcp *r, const RtpSource *source, const Sent *sent, int64_t now, int64_t wall_ntp,
                   uint8_t *out, int room) noexcept nogil
-cdef bint rtcp_read(Rtcp *r, const uint8_t *octets, int n, uint32_t own_ssrc, int64_t now, int64_t wall_ntp) noexcept nogil
+cdef bint rtcp_read(Rtcp *r, const uint8_t *octets, int n, uint32_t own_ssrc, int64_t now,
+                    int64_t wall_ntp) noexcept nogil

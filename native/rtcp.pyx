@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Compound RTCP packets written and read, one leg with one peer. Times are ns of CLOCK_MONOTONIC; `wall_ntp` is the wall
-clock as a 64-bit NTP timestamp (seconds since 1900 in the upper half) of the same moment.
+"""Compound RTCP packets written and read, one leg with one peer. Times are ns of CLOCK_MONOTONIC; `wall_ntp` is the
+wall clock as a 64-bit NTP timestamp (seconds since 1900 in the upper half) of the same moment.
 """
 
 from libc.string cimport memcpy, memset
@@ -72,7 +72,7 @@ cdef void rtcp_open(Rtcp *r, uint64_t seed) noexcept nogil:
 
 
 cdef bint rtcp_due(Rtcp *r, int64_t now) noexcept nogil:
-    """True once each interval: 5 s by 0.5 to 1.5, over 1.21828; the first after half of that (sections 6.2 and 6.3.1)."""
+    """True once each interval: 5 s by 0.5 to 1.5, over 1.21828; the first after half of that (sections 6.2, 6.3.1)."""
     cdef double part = 0.5 + <double>(draw(r) >> 11) / 9007199254740992.0 if r.next_at <= now else 0
     cdef int64_t interval = <int64_t>(MINIMUM * part / COMPENSATION)
     if r.next_at > now:
@@ -269,7 +269,8 @@ cdef void take(Rtcp *r, const uint8_t *at, uint32_t own_ssrc, int64_t now, int64
             take_block(r, at + blocks + BLOCK * k, wall_ntp)
 
 
-cdef bint rtcp_read(Rtcp *r, const uint8_t *octets, int n, uint32_t own_ssrc, int64_t now, int64_t wall_ntp) noexcept nogil:
+cdef bint rtcp_read(Rtcp *r, const uint8_t *octets, int n, uint32_t own_ssrc, int64_t now,
+                    int64_t wall_ntp) noexcept nogil:
     """Takes a compound packet in; False for garbage, of which nothing is taken.
 
     SDES, APP, XR (RFC 3611), feedback (RFC 4585) and unknown types are stepped over.
@@ -303,8 +304,8 @@ cdef class RtcpState:
     def write(self, dict sent, dict source, int64_t now, int64_t wall_ntp, bint bye=False, int room=RTCP_LARGEST):
         """A compound packet; b"" where it does not fit in `room` octets.
 
-        `sent` holds the fields of Sent, `source` ssrc, first, highest (extended sequence numbers from 65536 on), received,
-        duplicate and jitter of RtpSource; an empty one is a peer nobody heard yet.
+        `sent` holds the fields of Sent, `source` ssrc, first, highest (extended sequence numbers from 65536 on),
+        received, duplicate and jitter of RtpSource; an empty one is a peer nobody heard yet.
         """
         cdef Sent ours
         cdef RtpSource theirs
@@ -329,7 +330,7 @@ cdef class RtcpState:
 
     @property
     def remote(self):
-        """What the peer said of our stream: fraction (0..1), lost, jitter (RTP ticks), highest, rtt (ns, -1: unknown)."""
+        """What the peer said of our stream: fraction (0..1), lost, jitter (ticks), highest, rtt (ns, -1: unknown)."""
         return {
             "reported": bool(self.r.reported),
             "fraction": self.r.remote_fraction,

@@ -2,8 +2,8 @@
 """Sealing and opening packets in place on the engine's thread. Contexts are made and freed by the commanding thread.
 
 A pair of contexts belongs to one thread at a time; different pairs may be used by different threads. New keys are a new
-`Srtp` that adopts what stays of the old one, takes its place, and leaves it to be destroyed. The first packet of an SSRC
-makes libsrtp clone its template, a few hundred octets; an incoming one only after it proved authentic.
+`Srtp` that adopts what stays of the old one, takes its place, and leaves it to be destroyed. The first packet of an
+SSRC makes libsrtp clone its template, a few hundred octets; an incoming one only after it proved authentic.
 """
 
 from libc.stdint cimport uintptr_t
@@ -68,8 +68,8 @@ cdef inline void swap(void **a, void **b) noexcept nogil:
 cdef void srtp_adopt(Srtp *fresh, Srtp *old) noexcept nogil:
     """On the engine's thread, before `fresh` takes the place of `old`, which is then fit only for srtp_destroy.
 
-    A direction whose profile and key are the same goes on as it was, with its rollover counter and replay window (RFC 3711
-    section 3.3.1); the other one begins anew. The counters go on in any case.
+    A direction whose profile and key are the same goes on as it was, with its rollover counter and replay window (RFC
+    3711 section 3.3.1); the other one begins anew. The counters go on in any case.
     """
     cdef bint same = fresh.profile == old.profile and old.sender != NULL and fresh.sender != NULL
     cdef int n = KEY_SALT[fresh.profile]
@@ -137,8 +137,8 @@ cdef int refused(Srtp *s, int status) noexcept nogil:
 cdef int srtp_open(Srtp *s, uint8_t *packet, int n, bint control) noexcept nogil:
     """Verifies and decrypts in place. The new length, SRTP_FORGED or SRTP_REPLAYED; then the octets are worthless.
 
-    The replay check comes before the signature is verified, as in RFC 3711 section 3.3, so a forgery that bears a sequence
-    number already used counts as a replay.
+    The replay check comes before the signature is verified, as in RFC 3711 section 3.3, so a forgery that bears a
+    sequence number already used counts as a replay.
     """
     cdef int size = n, status, place
     cdef int least = (12 if control else 12) + TAG[s.profile][control]   # RTCP: header and SSRC, then the index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from math import exp, log2, log10, sqrt
 
 SLR, RLR, STMR, LSTR, DS, TELR, WEPL, QDU, NC, NFOR, PS, PR = 8, 2, 15, 18, 3, 65, 110, 1, -70, -64, 35, 35
@@ -61,6 +62,14 @@ def absolute_delay(ms: float) -> float:
         return 0.0
     x = log2(ms / 100)
     return 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
+
+
+def burst_ratio(lost: list[bool]) -> float:
+    """Section 7.5 of a sequence of packets: mean length of its gaps over that of as much loss at random."""
+    gaps = [sum(1 for _ in run) for gone, run in groupby(lost) if gone]
+    if not gaps or all(lost):
+        return 1.0
+    return max(1.0, sum(gaps) / len(gaps) * (1 - sum(lost) / len(lost)))
 
 
 def rating(codec: int, loss: float, burst: float = 1, delay: float = 0) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +49,22 @@ def test_loss_in_bursts_is_worse_and_nothing_leaves_the_scale() -> None:
     assert quality.mos(PCMU, float("nan"), float("nan"), float("nan")) >= 1
     assert quality.mos(99, 1) == quality.mos(PCMU, 1)
     assert quality.mos(OPUS, 5) < quality.mos(G722, 5)
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_burst_ratio_equals_twin(lost: list[bool]) -> None:
+    runs = sum(gone and not before for before, gone in itertools.pairwise([False, *lost]))
+    assert quality.burst_ratio(len(lost), sum(lost), runs) == pytest.approx(twin.burst_ratio(lost))
+
+
+def test_random_loss_has_a_burst_ratio_of_one_and_pairs_have_two() -> None:
+    rng = np.random.default_rng(6)
+    alone = rng.random(200_000) < 0.05
+    starts = rng.random(200_000) < 0.02
+    pairs = starts | np.roll(starts, 1)
+    for lost, ratio in ((alone, 1.0), (pairs, 1.96)):
+        runs = int((lost & ~np.roll(lost, 1)).sum())
+        assert quality.burst_ratio(len(lost), int(lost.sum()), runs) == pytest.approx(ratio, abs=0.03)
 
 
 @given(
