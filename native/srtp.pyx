@@ -159,10 +159,12 @@ cdef int srtp_open(Srtp *s, uint8_t *packet, int n, bint control) noexcept nogil
     return size
 
 
+found = foreign_srtp.find()
+
+
 cdef void resolve():
     """Once, when the module is imported."""
     global create, release, key_at
-    found = foreign_srtp.find()
     if found.why:
         return
     for place, pair in enumerate(found.policies):
@@ -192,7 +194,6 @@ import time
 
 def why_not(str profile) -> str:
     """"" when `profile` (its name in SDP, RFC 4568) can be used, else one sentence with what to do."""
-    found = foreign_srtp.find()
     if profile not in foreign_srtp.PROFILES:
         return f"'{profile}' is no SRTP profile; the known ones are {', '.join(foreign_srtp.PROFILES)}."
     return found.why or found.missing.get(profile, "")
