@@ -1,0 +1,553 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""In-band keys. Detector: the limits of ITU-T Q.24 with room for the noise that measures them.
+
+Pieces of 5 ms are projected on the eight tones (a Fourier sum each, phases kept); windows of 20 ms, one every 5 ms,
+are sums of four pieces turned to one origin. Four windows in a row that hold the same two tones at one level make a
+key: a tone of 23 ms fills at most three that well, one of 40 ms at least five. The advance of phase from
+window to window gives each tone's frequency to about 1 Hz, which a window of 20 ms alone cannot tell apart; the power
+that a deviation hides from the sums is put back before twist and purity are judged.
+"""
+
+import numpy as np
+
+from libc.math cimport M_PI, atan2f, cosf, sinf
+from libc.string cimport memcpy, memset
+
+cdef enum:
+    SWELL = 16              # samples a key of the generator fades in and out: 2 ms
+    WINDOW = PIECE * PIECES
+    SPAN = WINDOW + PIECE * (PIECES - 1)        # samples of four windows
+    UNKNOWNS = 8
+    BRIDGED = 3             # windows without a key that end it
+    STEADY = 20             # pieces that make a dial tone: 100 ms
+    AFTER_DIAL = 40         # pieces for which it is still taken away when it ends: 200 ms
+
+HERTZ = (697, 770, 852, 941, 1209, 1336, 1477, 1633)
+cdef const char *KEYS = b"123A456B789C*0#D"
+
+cdef float FULL = 5.3687091e8 * 0.48528850      # mean square of 0 dBm0: a full-scale sine is at 3.14 dBm0 (ITU-T G.711)
+cdef float SOFTEST = 3.1622777e-5               # -45 dBm0: either tone
+cdef float NORMAL = 8.9125094                   # 9.5 dB: the low tone over the high one (8 must pass)
+cdef float REVERSE = 3.5481339                  # 5.5 dB: the high tone over the low one (4 must pass)
+cdef float LIKELY = 0.33                        # share of a window's power in two tones that may be off frequency
+cdef float REST = 0.20                          # share of everything but the two tones: 0.11 at 9 dB over noise
+cdef float CLEAN = 0.03                         # ... up to which it does not matter what it is
+cdef float FLAT = 0.60                          # ... beyond it must be noise: music and speech leave tones
+cdef float SLOPE = 0.05                         # change of a tone's level over 10 ms; noise adds to it
+cdef float LEVEL = 0.63                         # -2 dB: windows of one key, softest to loudest
+cdef float HELD = 0.16                          # -8 dB: the key goes on
+cdef float DEVIATION = 0.022                    # 1.5% + 2 Hz must pass, 3.5% must not
+
+cdef struct Pair:           # two tones as fitted
+    float row               # mean squares
+    float col
+    float row_off           # Hz
+    float col_off
+    float row_slope         # of the level, over half a window
+    float col_slope
+    float rest              # share of the power that is neither
+    float flat              # 0..1, how much like noise that is
+
+cdef float wave[PIECE][2 * TONES]               # cosines, then negative sines
+cdef float turn_re[PIECES][TONES]               # by k pieces
+cdef float turn_im[PIECES][TONES]
+cdef float hertz[TONES]
+cdef double step_re[TONES]                      # of the generator's oscillators, by one sample
+cdef double step_im[TONES]
+
+
+cdef void dtmf_open(Dtmf *d) noexcept nogil:
+    cdef int k
+    memset(d, 0, sizeof(Dtmf))
+    d.quiet = PIECES
+    for k in range(PIECES):
+        d.found[k] = -1
+
+
+# --- a piece ------------------------------------------------------------------------------------------------------
+
+
+cdef void forget(Dtmf *d) noexcept nogil:
+    """The pieces and windows at hand are of no use any more."""
+    cdef int k
+    memset(d.re, 0, sizeof(d.re))
+    memset(d.im, 0, sizeof(d.im))
+    memset(d.energy, 0, sizeof(d.energy))
+    for k in range(PIECES):
+        d.found[k] = -1
+
+
+cdef void without_dial_tone(float *past, float *x) noexcept nogil:
+    """Elliptic high-pass of order 4: 0.5 dB from 690 Hz, -32 dB at 480 Hz and below, in place."""
+    cdef float a1 = past[0], a2 = past[1], b1 = past[2], b2 = past[3], in1, out1
+    cdef int k
+    for k in range(PIECE):
+        in1 = x[k] + <float>0.98304321 * a1 - <float>0.36570204 * a2
+        out1 = <float>0.50480377 * (in1 + a2) - <float>0.99663177 * a1
+        a2 = a1
+        a1 = in1
+        in1 = out1 + <float>1.62778332 * b1 - <float>0.88330957 * b2
+        x[k] = in1 - <float>1.88056978 * b1 + b2
+        b2 = b1
+        b1 = in1
+    past[0] = a1
+    past[1] = a2
+    past[2] = b1
+    past[3] = b2
+
+
+cdef void watch_dial_tone(Dtmf *d, float piece, float piece_rough) noexcept nogil:
+    """A tone below 500 Hz that keeps its level for 100 ms is a dial tone (ITU-T E.180): keys are looked for above it.
+
+    `piece_rough`: energy of the differences between neighbours; of a sine it is 4 sin^2(w/2) of the energy. Both are
+    added up over a window, in which two tones beat at least once.
+    """
+    cdef float energy = 0, rough = 0
+    cdef int k
+    cdef bint low
+    d.raw[(d.at + 1) % PIECES] = piece
+    d.rough[(d.at + 1) % PIECES] = piece_rough
+    for k in range(PIECES):
+        energy += d.raw[k]
+        rough += d.rough[k]
+    low = energy > WINDOW * FULL * SOFTEST and <float>0.04 * energy < rough < <float>0.18 * energy
+    if low and <float>0.5 * d.steady < energy < 2 * d.steady:
+        d.lasted += 1
+        d.steady += <float>0.1 * (energy - d.steady)
+    else:
+        d.lasted = 0
+        d.steady = energy
+    if low and d.lasted >= STEADY:
+        if d.dial == 0:
+            forget(d)
+            memset(d.past, 0, sizeof(d.past))
+        d.dial = d.steady
+        d.since = 0
+    elif d.dial > 0:
+        d.since = d.since + 1 if energy < <float>0.4 * d.dial or d.since else 0
+        if d.since > AFTER_DIAL:
+            d.dial = 0
+            forget(d)
+
+
+cdef void project(Dtmf *d, const float *x, float energy) noexcept nogil:
+    """The piece's sums at the eight tones, its first sample as origin."""
+    cdef float total[2 * TONES]
+    cdef float value
+    cdef int i, k
+    for k in range(2 * TONES):
+        total[k] = 0
+    for i in range(PIECE):
+        value = x[i]
+        for k in range(2 * TONES):
+            total[k] += value * wave[i][k]
+    d.newest = (d.newest + 1) % HEARD
+    memcpy(d.heard[d.newest], x, PIECE * sizeof(float))
+    memcpy(d.re[d.at], total, TONES * sizeof(float))
+    memcpy(d.im[d.at], total + TONES, TONES * sizeof(float))
+    d.energy[d.at] = energy
+
+
+# --- a window -----------------------------------------------------------------------------------------------------
+
+
+cdef inline int loudest(const float *power) noexcept nogil:
+    """Index of the largest of four."""
+    cdef int a = 1 if power[1] > power[0] else 0, b = 3 if power[3] > power[2] else 2
+    return b if power[b] > power[a] else a
+
+
+cdef void look(Dtmf *d) noexcept nogil:
+    """The window that ends with the newest piece."""
+    cdef float re[TONES]
+    cdef float im[TONES]
+    cdef float power[TONES]
+    cdef float total = 0, both
+    cdef int j, k, row, col, piece, at = d.at
+    for k in range(TONES):
+        re[k] = im[k] = 0
+    for j in range(PIECES):
+        piece = (at + 1 + j) % PIECES
+        total += d.energy[piece]
+        for k in range(TONES):
+            re[k] += d.re[piece][k] * turn_re[j][k] - d.im[piece][k] * turn_im[j][k]
+            im[k] += d.re[piece][k] * turn_im[j][k] + d.im[piece][k] * turn_re[j][k]
+    for k in range(TONES):
+        power[k] = (re[k] * re[k] + im[k] * im[k]) * <float>(2.0 / (WINDOW * WINDOW))
+    row = loudest(power)
+    col = 4 + loudest(power + 4)
+    both = power[row] + power[col]
+    total /= WINDOW
+    d.found[at] = -1
+    if (
+        both > LIKELY * total and power[row] > <float>0.3 * FULL * SOFTEST and power[col] > <float>0.3 * FULL * SOFTEST
+        and power[col] < 3 * REVERSE * power[row] and power[row] < 3 * NORMAL * power[col]
+    ):
+        d.found[at] = 4 * row + col - 4
+    d.row_re[at] = re[row]
+    d.row_im[at] = im[row]
+    d.col_re[at] = re[col]
+    d.col_im[at] = im[col]
+    d.power[at] = both
+
+
+cdef float deviation(Dtmf *d, const float *re, const float *im, int tone) noexcept nogil:
+    """Hz by which the four windows' sums run ahead of `tone`: the mean advance of their phase."""
+    cdef float x = 0, y = 0
+    cdef int j, a, b
+    for j in range(1, PIECES):
+        a = (d.at + j) % PIECES
+        b = (d.at + 1 + j) % PIECES
+        x += re[b] * re[a] + im[b] * im[a]
+        y += im[b] * re[a] - re[b] * im[a]
+    # less the tone's own advance over one piece
+    return atan2f(y * turn_re[1][tone] + x * turn_im[1][tone], x * turn_re[1][tone] - y * turn_im[1][tone]) * <float>(
+        8000 / (2 * M_PI * PIECE)
+    )
+
+
+cdef bint solve(float (*a)[UNKNOWNS + 1]) noexcept nogil:
+    """Gaussian elimination of a symmetric positive system, right side in the last column; the answer replaces it."""
+    cdef int i, j, k
+    cdef float factor
+    for i in range(UNKNOWNS):
+        if a[i][i] < <float>1e-6:
+            return False
+        for j in range(i + 1, UNKNOWNS):
+            factor = a[j][i] / a[i][i]
+            for k in range(i, UNKNOWNS + 1):
+                a[j][k] -= factor * a[i][k]
+    for i in range(UNKNOWNS - 1, -1, -1):
+        for k in range(i + 1, UNKNOWNS):
+            a[i][UNKNOWNS] -= a[i][k] * a[k][UNKNOWNS]
+        a[i][UNKNOWNS] /= a[i][i]
+    return True
+
+
+cdef void lay_out(float *column, float turn) noexcept nogil:
+    """Cosine, sine, and both times a ramp from -1 to 1, of a tone that turns by `turn` each sample."""
+    cdef int i
+    cdef float ramp
+    for i in range(WINDOW):
+        ramp = (i - <float>79.5) / 80
+        column[i] = cosf(turn * (i - <float>79.5))
+        column[WINDOW + i] = sinf(turn * (i - <float>79.5))
+        column[2 * WINDOW + i] = ramp * column[i]
+        column[3 * WINDOW + i] = ramp * column[WINDOW + i]
+
+
+cdef inline float dot(const float *a, const float *b) noexcept nogil:
+    """Over one window."""
+    cdef float total = 0
+    cdef int i
+    for i in range(WINDOW):
+        total += a[i] * b[i]
+    return total
+
+
+cdef float flatness(const float *x) noexcept nogil:
+    """What a linear prediction of order 8 leaves of a window's power: near 1 for white noise, near 0 for tones."""
+    cdef float r[9]
+    cdef float a[9]
+    cdef float before[9]
+    cdef float error, k, total
+    cdef int i, j
+    for j in range(9):
+        total = 0
+        for i in range(j, WINDOW):
+            total += x[i] * x[i - j]
+        r[j] = total
+    error = r[0] + 1
+    memset(a, 0, sizeof(a))
+    for i in range(1, 9):
+        total = r[i]
+        for j in range(1, i):
+            total += a[j] * r[i - j]
+        k = -total / error
+        memcpy(before, a, sizeof(a))
+        for j in range(1, i):
+            a[j] += k * before[i - j]
+        a[i] = k
+        error *= 1 - k * k
+    return error / (r[0] + 1)
+
+
+cdef bint fit(Dtmf *d, float row_hertz, float col_hertz, Pair *p) noexcept nogil:
+    """Least squares of two tones, each with its frequency's error and its level's slope, in the middle of the windows.
+
+    With z the tone's amplitude and w what its ramp got, w / z is the slope (real) and the error (imaginary).
+    """
+    cdef float line[HEARD * PIECE]
+    cdef float columns[UNKNOWNS * WINDOW]
+    cdef float a[UNKNOWNS][UNKNOWNS + 1]
+    cdef const float *x = line + (HEARD * PIECE - SPAN) + (SPAN - WINDOW) // 2
+    cdef float left[WINDOW]
+    cdef float total, size
+    cdef int i, j
+    for j in range(HEARD):
+        memcpy(line + j * PIECE, d.heard[(d.newest + 1 + j) % HEARD], PIECE * sizeof(float))
+    lay_out(columns, row_hertz * <float>(2 * M_PI / 8000))
+    lay_out(columns + 4 * WINDOW, col_hertz * <float>(2 * M_PI / 8000))
+    for i in range(UNKNOWNS):
+        for j in range(i, UNKNOWNS):
+            a[i][j] = a[j][i] = dot(columns + i * WINDOW, columns + j * WINDOW)
+        a[i][UNKNOWNS] = dot(columns + i * WINDOW, x)
+    total = dot(x, x) + 1
+    if not solve(a):
+        return False
+    for i in range(WINDOW):
+        left[i] = x[i]
+    for j in range(UNKNOWNS):
+        size = a[j][UNKNOWNS]
+        for i in range(WINDOW):
+            left[i] -= size * columns[j * WINDOW + i]
+    p.row = tone_of(a, 0, &p.row_off, &p.row_slope)
+    p.col = tone_of(a, 4, &p.col_off, &p.col_slope)
+    p.rest = dot(left, left) / total
+    p.flat = 1 if p.rest < CLEAN else flatness(left)
+    return True
+
+
+cdef float tone_of(float (*a)[UNKNOWNS + 1], int i, float *off, float *slope) noexcept nogil:
+    """A tone's mean square, and its error in Hz and slope over half a window."""
+    cdef float x = a[i][UNKNOWNS], y = -a[i + 1][UNKNOWNS], u = a[i + 2][UNKNOWNS], v = -a[i + 3][UNKNOWNS]
+    cdef float size = x * x + y * y + <float>1e-9
+    slope[0] = (u * x + v * y) / size
+    off[0] = (v * x - u * y) / size * <float>(8000 / (2 * M_PI * 80))
+    return size / 2
+
+
+cdef bint is_key(Dtmf *d, int key) noexcept nogil:
+    """Whether four windows that agree hold a key: levels, frequencies, twist, purity."""
+    cdef float least = d.power[0], most = d.power[0], row_hertz, col_hertz, slope
+    cdef Pair p
+    cdef int j
+    for j in range(PIECES):
+        least = min(least, d.power[j])
+        most = max(most, d.power[j])
+    if least < LEVEL * most:
+        return False
+    row_hertz = hertz[key // 4] + deviation(d, d.row_re, d.row_im, key // 4)
+    col_hertz = hertz[4 + key % 4] + deviation(d, d.col_re, d.col_im, 4 + key % 4)
+    if not (near(row_hertz, key // 4, <float>1.5) and near(col_hertz, 4 + key % 4, <float>1.5)):
+        return False
+    if not fit(d, row_hertz, col_hertz, &p):
+        return False
+    slope = SLOPE + 3 * p.rest
+    return (
+        near(row_hertz + p.row_off, key // 4, 1) and near(col_hertz + p.col_off, 4 + key % 4, 1)
+        and p.row > FULL * SOFTEST and p.col > FULL * SOFTEST and p.row < NORMAL * p.col and p.col < REVERSE * p.row
+        and p.rest < REST and p.flat > FLAT
+        and -slope < p.row_slope < slope and -slope < p.col_slope < slope
+    )
+
+
+cdef inline bint near(float found, int tone, float times) noexcept nogil:
+    return -DEVIATION * times < found / hertz[tone] - 1 < DEVIATION * times
+
+
+cdef int judge(Dtmf *d) noexcept nogil:
+    """After each window: the key held ends or goes on; the ASCII code of one that begins, else 0."""
+    cdef int key = d.found[d.at], j
+    if d.digit:
+        if key >= 0 and KEYS[key] == d.digit and d.power[d.at] > HELD * d.level:
+            d.missing = 0
+            d.level = max(d.level, d.power[d.at])
+        else:
+            d.missing += 1
+            if d.missing >= BRIDGED:
+                d.digit = 0
+    if key < 0 or KEYS[key] == d.digit:
+        return 0
+    for j in range(PIECES):
+        if d.found[j] != key:
+            return 0
+    if not is_key(d, key):
+        return 0
+    d.digit = KEYS[key]
+    d.level = d.power[d.at]
+    d.missing = 0
+    return d.digit
+
+
+cdef int hear(Dtmf *d, const int16_t *pcm) noexcept nogil:
+    """One piece."""
+    cdef float x[PIECE]
+    cdef float energy = 0, rough = 0
+    cdef int k
+    for k in range(PIECE):
+        x[k] = pcm[k]
+    for k in range(PIECE):
+        energy += x[k] * x[k]
+    if energy < PIECE * FULL * SOFTEST:
+        d.quiet += 1
+        if d.quiet > PIECES and d.digit == 0 and d.dial == 0:       # nothing of any window is left
+            d.quiet = PIECES
+            memset(d.raw, 0, sizeof(d.raw))
+            memset(d.rough, 0, sizeof(d.rough))
+            d.lasted = 0
+            return 0
+    else:
+        if d.quiet >= PIECES:
+            forget(d)
+        d.quiet = 0
+    for k in range(PIECE - 1):
+        rough += (x[k + 1] - x[k]) * (x[k + 1] - x[k])
+    watch_dial_tone(d, energy, rough)
+    if d.dial > 0:
+        without_dial_tone(d.past, x)
+        energy = 0
+        for k in range(PIECE):
+            energy += x[k] * x[k]
+    d.at = (d.at + 1) % PIECES
+    project(d, x, energy)
+    look(d)
+    return judge(d)
+
+
+cdef int dtmf_hear(Dtmf *d, const int16_t *pcm, int n) noexcept nogil:
+    """`n` samples, at most 160: the ASCII code of a key that begins, 0 for none; `d.digit` is the one held."""
+    cdef int k = 0, part, found = 0, begun
+    while k < n:
+        if d.filled == 0 and n - k >= PIECE:
+            begun = hear(d, pcm + k)
+            k += PIECE
+        else:
+            part = min(n - k, PIECE - d.filled)
+            memcpy(d.part + d.filled, pcm + k, part * sizeof(int16_t))
+            d.filled += part
+            k += part
+            if d.filled < PIECE:
+                break
+            d.filled = 0
+            begun = hear(d, d.part)
+        if begun:
+            found = begun
+    return found
+
+
+# --- generator ----------------------------------------------------------------------------------------------------
+
+# Low group -10 dBm0, high group -8 dBm0: the high group is sent 2 dB louder, as lines attenuate it more (ETSI ES 201 235-2).
+cdef double LOW = 32768 * 10 ** (-13.14 / 20)
+cdef double HIGH = 32768 * 10 ** (-11.14 / 20)
+
+
+cdef int place_of(int digit) noexcept nogil:
+    """Index of a key, -1 for what is none."""
+    cdef int k
+    if digit:
+        for k in range(16):
+            if KEYS[k] == digit:
+                return k
+    return -1
+
+
+cdef void dtmf_make_open(DtmfOut *o) noexcept nogil:
+    memset(o, 0, sizeof(DtmfOut))
+    o.low_re = o.high_re = 1
+
+
+cdef inline void advance(double *re, double *im, double by_re, double by_im) noexcept nogil:
+    cdef double was = re[0]
+    re[0] = was * by_re - im[0] * by_im
+    im[0] = was * by_im + im[0] * by_re
+
+
+cdef inline void straighten(double *re, double *im) noexcept nogil:
+    """Keeps an oscillator at unit size: one step of Newton's method for the reciprocal root."""
+    cdef double size = 0.5 * (3 - re[0] * re[0] - im[0] * im[0])
+    re[0] *= size
+    im[0] *= size
+
+
+cdef void dtmf_make(DtmfOut *o, int digit, int16_t *pcm, int n) noexcept nogil:
+    """`n` samples of the key `digit` (ASCII), phase-continuous from call to call; 0 or no key: it fades out in 2 ms."""
+    cdef int key = place_of(digit), low, high, k
+    cdef double size
+    if key >= 0:
+        if o.digit != digit and o.swell == 0:
+            dtmf_make_open(o)
+        o.digit = digit
+    elif o.swell == 0:
+        memset(pcm, 0, n * sizeof(int16_t))
+        return
+    low = place_of(o.digit)
+    high = 4 + low % 4
+    low //= 4
+    for k in range(n):
+        if key >= 0 and o.swell < SWELL:
+            o.swell += 1
+        elif key < 0 and o.swell > 0:
+            o.swell -= 1
+        size = <double>o.swell / SWELL
+        pcm[k] = <int16_t>(<int>(size * (LOW * o.low_im + HIGH * o.high_im) + 32768.5) - 32768)
+        advance(&o.low_re, &o.low_im, step_re[low], step_im[low])
+        advance(&o.high_re, &o.high_im, step_re[high], step_im[high])
+    straighten(&o.low_re, &o.low_im)
+    straighten(&o.high_re, &o.high_im)
+
+
+cdef void fill_taps():
+    cdef int i, k
+    for k in range(TONES):
+        hertz[k] = HERTZ[k]
+        step_re[k] = np.cos(2 * np.pi * HERTZ[k] / 8000)
+        step_im[k] = np.sin(2 * np.pi * HERTZ[k] / 8000)
+        for i in range(PIECE):
+            wave[i][k] = np.cos(2 * np.pi * HERTZ[k] * i / 8000)
+            wave[i][TONES + k] = -np.sin(2 * np.pi * HERTZ[k] * i / 8000)
+        for i in range(PIECES):
+            turn_re[i][k] = np.cos(2 * np.pi * HERTZ[k] * i * PIECE / 8000)
+            turn_im[i][k] = -np.sin(2 * np.pi * HERTZ[k] * i * PIECE / 8000)
+
+
+fill_taps()
+
+
+# --- for Python ---------------------------------------------------------------------------------------------------
+
+
+cdef class Detector:
+    """In-band keys of one stream, int16 at 8 kHz (ITU-T Q.24)."""
+
+    cdef Dtmf d
+
+    def __cinit__(self):
+        dtmf_open(&self.d)
+
+    def hear(self, const int16_t[::1] pcm):
+        """The keys that begin in `pcm`, as (key, samples of `pcm` after which it was known)."""
+        cdef int at = 0, n, total = <int>pcm.shape[0], code
+        found = []
+        while at < total:
+            n = min(160, total - at)
+            code = dtmf_hear(&self.d, &pcm[at], n)
+            at += n
+            if code:
+                found.append((chr(code), at))
+        return found
+
+    @property
+    def digit(self):
+        """The key held now, "" for none."""
+        return chr(self.d.digit) if self.d.digit else ""
+
+
+cdef class Generator:
+    """In-band keys to one stream, int16 at 8 kHz, -10 dBm0 and -8 dBm0 (ITU-T Q.23, ETSI ES 201 235-2)."""
+
+    cdef DtmfOut o
+
+    def __cinit__(self):
+        dtmf_make_open(&self.o)
+
+    def make(self, str digit, int n):
+        """`n` samples of one of 0-9, A-D, * and #; "" fades the last one out."""
+        if digit and (len(digit) > 1 or digit not in "0123456789ABCD*#"):
+            raise ValueError(f"{digit!r} is no key; expected one of 0-9, A-D, * or #")
+        out = np.empty(n, np.int16)
+        cdef int16_t[::1] view = out
+        if n:
+            dtmf_make(&self.o, ord(digit) if digit else 0, &view[0], n)
+        return out
