@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
+import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -241,6 +243,46 @@ def models(
     from gateway.lab.models import show_models
 
     show_models(out, prepare=prepare, fetch=fetch or None, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: trunkline bench media --streams 1000 --seconds 20",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def bench(
+    context: typer.Context,
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Left out: lists them.")] = "",
+) -> None:
+    """Runs a measuring program of the source tree's bench/ folder with its own options (--help shows them)."""
+    folder = Path(__file__).resolve().parents[1] / "bench"
+    programs = {path.stem: path for path in sorted(folder.glob("*.py")) if '__name__ == "__main__"' in _text(path)}
+    if not programs:
+        raise TrunklineError(
+            "the measuring programs are not here",
+            read=str(folder),
+            do="run it from a clone of the source tree: the installed package leaves bench/ out",
+        )
+    if program in ("", "--help"):
+        table = Table("program", "what it measures", box=None)
+        for name, path in programs.items():
+            if not name.startswith("peer_") and name != "generator":
+                table.add_row(name, escape(_first_line(path)))
+        out.print(table)
+        raise typer.Exit()
+    if program not in programs:
+        raise TrunklineError(
+            "no such measuring program", read=program, expected=", ".join(programs), near=nearest(program, programs)
+        )
+    raise typer.Exit(subprocess.call([sys.executable, str(programs[program]), *context.args]))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _first_line(path: Path) -> str:
+    """A program's own description."""
+    return (ast.get_docstring(ast.parse(_text(path))) or "").partition("\n")[0]
 
 
 @app.command(epilog="Example: trunkline version")
