@@ -118,7 +118,7 @@ def dropped(ports: Iterable[int]) -> int:
 def progress(what: str) -> Iterator[None]:
     """A line that shows that something runs, and since when."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=out, transient=True) as shown:
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as shown:
         shown.add_task(what, total=None)
         yield
 

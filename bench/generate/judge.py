@@ -214,7 +214,7 @@ def digits_right(
     for stream in streams:
         loop = loops[source[stream]]
         whole, rest = divmod(ticks, speech.LOOP)
-        pressed = loop.digits * whole + "".join(digit for at, digit in loop.keys if at + speech.EVENT <= rest)
+        pressed = loop.digits * whole + "".join(digit for at, digit in loop.keys if at < rest)
         n += len(pressed)
         right += common(pressed, found.get(stream, ""))
     return figures.rate(right, n)

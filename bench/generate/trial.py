@@ -18,7 +18,7 @@ from bench import figures
 from bench.generate import judge, packets
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTLE_S = 3.0
+SETTLE_S = 2.0
 """Left out at the start."""
 ANSWER_S = 120.0
 SAMPLED = 8
@@ -92,6 +92,8 @@ class Plan:
     ppm: float = 0.0
     clock: bool = True
     events: bool = True
+    exact: bool = True
+    """A peer that does not keep 50 packets a second may give back 5% fewer."""
     sampled: int = SAMPLED
     during: Callable[[float, dict[str, Any]], None] | None = field(default=None, compare=False)
     """Called every second of the run with the time since its beginning and what the peer said first."""
@@ -235,7 +237,7 @@ def judged(
     if plan.events and "starts" in last and not plan.tone:
         starts = {int(k): v for k, v in last["starts"].items()}
         found["spurts"] = judge.spurts_heard(replies.order, loops, replies.began, starts, streams)
-    found["faults"] = faults(found)
+    found["faults"] = faults(found, 0.01 if plan.exact else 0.05)
     return found
 
 
@@ -245,11 +247,11 @@ def came_through(replies: judge.Replies, heard: list[judge.Heard]) -> dict[int, 
     return {row.sources[0][0]: keys.get(k, "") for k, row in enumerate(heard) if row.sources}
 
 
-def faults(found: dict[str, Any]) -> list[str]:
+def faults(found: dict[str, Any], missing: float = 0.05) -> list[str]:
     """Why the cost of this run is no figure; empty where it is one."""
     wrong = []
     back, wanted = found["came_back"]["packets"], found["expected_back"]
-    if abs(back - wanted) > max(0.01 * wanted, 2 * found["streams"]):
+    if abs(back - wanted) > max(missing * wanted, 2 * found["streams"]):
         wrong.append(f"{back:,} packets came back of {wanted:,}")
     for name, needed in (("digits", DIGITS_NEEDED), ("spurts", SPURTS_NEEDED)):
         seen = found.get(name)
