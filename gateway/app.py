@@ -35,7 +35,7 @@ from gateway.flow.templates import fixed_texts
 from gateway.flow.understanding import lessons
 from gateway.media.engine import MediaEngine
 from gateway.media.prompts import PromptStore
-from gateway.media.recorder import repair
+from gateway.media.recorder import Recorder, repair
 from gateway.observe import logs
 from gateway.observe.metrics import Metrics
 from gateway.routing import model as routing
@@ -96,9 +96,13 @@ class Gateway:
         stack.callback(store.close)
         for lost in store.recover(self.clock.now(), recordings):
             if lost.recording:
-                repair(lost.recording)
+                try:
+                    repair(lost.recording)
+                except StoreError as error:
+                    log.error("a recording can't be mended", extra={"fields": {"call": lost.call, "error": str(error)}})
             log.warning("a call was cut off by a crash", extra={"fields": {"call": lost.call}})
-        media = MediaEngine(config.media_engine, max_legs=config.max_calls * 2 + 8)
+        recorder = Recorder(f".{config.recordings[0]}", config.recordings[1])
+        media = MediaEngine(config.media_engine, max_legs=config.max_calls * 2 + 8, recorder=recorder)
         await media.start()
         stack.push_async_callback(media.close)
         self._prompts = PromptStore(config.data / "prompts", voices(config.voices, recordings_of(config)), media.load)
@@ -229,10 +233,10 @@ class Gateway:
         )
 
     def _health(self) -> Health:
-        load, records = self._ears.load, self._store
+        load, records, recorder = self._ears.load, self._store, self.exchange.media.recorder
         checks = {
             "records": records.trouble or (f"{records.dropped} lines dropped" if records.dropped else "ok"),
-            "recordings": f"{lost} could not be written" if (lost := self.exchange.media.recorder.failed) else "ok",
+            "recordings": recorder.trouble or (f"{recorder.failed} lost sound" if recorder.failed else "ok"),
             "recognizer": "ok" if load.ready else "starting again",
             "intents": "ok" if self._mind.ready else "starting again",
         }

@@ -12,6 +12,7 @@ from gateway.core.errors import ConfigError, Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
 from gateway.media.engine import ENGINES
+from gateway.media.recorder import FORMATS, RATES
 from gateway.routing.model import Agent
 from gateway.speech.recognizers import known
 from gateway.speech.tts_voices import VOICES
@@ -32,7 +33,7 @@ class TrunkSettings:
 class GatewayConfig:
     """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive.
     `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
-    `recognizers` how many processes decode."""
+    `recognizers` how many processes decode. `recordings` are a format and a sampling rate in Hz."""
 
     sip: tuple[str, int] = ("0.0.0.0", 5060)
     domain: str = "trunkline.local"
@@ -48,6 +49,7 @@ class GatewayConfig:
     recognizer_models: Mapping[str, str] = field(default_factory=dict)
     recognizers: int = 1
     voices: tuple[str, ...] = ("recorded", "pieces", "piper")
+    recordings: tuple[str, int] = ("wav", 8000)
     max_calls: int = 200
     file: str = ""
 
@@ -133,6 +135,10 @@ def load_config(path: Path) -> GatewayConfig:
             if name not in VOICES:
                 report.unknown("voice", name, VOICES, speech.mark("voices"))
         _done(speech)
+        kept = _section(f, "recordings", report)
+        form = kept.choice("format", [suffix[1:] for suffix in FORMATS], default.recordings[0])
+        rate = kept.choice("rate", [str(rate) for rate in RATES], str(default.recordings[1]))
+        _done(kept)
         limits = _section(f, "limits", report)
         max_calls = limits.integer("calls", default.max_calls, 1, 100_000)
         _done(limits)
@@ -152,6 +158,7 @@ def load_config(path: Path) -> GatewayConfig:
         recognizer_models=models,
         recognizers=recognizers,
         voices=voices,
+        recordings=(form, int(rate)),
         max_calls=max_calls,
         file=str(path),
     )

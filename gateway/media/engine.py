@@ -72,7 +72,9 @@ Python, for a few calls: what both do alike is trusted."""
 class MediaEngine:
     """Starts the engine, opens legs and hands out their events."""
 
-    def __init__(self, name: str = "native", *, max_legs: int = 256, seed: int | None = None) -> None:
+    def __init__(
+        self, name: str = "native", *, max_legs: int = 256, seed: int | None = None, recorder: Recorder | None = None
+    ) -> None:
         if name not in ENGINES:
             raise MediaError(
                 "No such media engine.", read=name, expected=", ".join(ENGINES), near=nearest(name, ENGINES)
@@ -87,7 +89,7 @@ class MediaEngine:
         self._pumps = 0
         self._up = np.zeros(_UP_SAMPLES, np.int16)
         self._tap = np.zeros((_TAP_FRAMES, 2), np.int16)
-        self.recorder = Recorder()
+        self.recorder = recorder or Recorder()
 
     async def start(self) -> None:
         """Start the engine's thread and listen to its events."""
@@ -182,7 +184,7 @@ class MediaEngine:
         return self._up[:count].tobytes()
 
     def read_tap(self, handle: int) -> bytes:
-        """What a leg's recording tap holds: 8 kHz stereo int16 bytes."""
+        """What a leg's recording tap holds: stereo int16 bytes at the recorder's rate."""
         count = int(self._engine.read_tap(handle, self._tap))
         return self._tap[:count].tobytes()
 

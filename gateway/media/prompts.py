@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -65,6 +66,7 @@ class PromptStore:
         self._held_s = held_s
         self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()
         self._seconds = 0.0
+        self._full = False
 
     async def render_all(self, items: Iterable[tuple[str, str]], progress: Progress | None = None) -> int:
         """Make every (text, language) ready to be played; gives how many there are.
@@ -169,7 +171,7 @@ class PromptStore:
                 reasons.append(f"{synthesizer.name}: {error.what}" + (f" ({error.do})" if error.do else ""))
                 continue
             if path:
-                keep(path, audio)
+                self._keep(path, audio)
             return audio
         shown = "a value" if phrase.live else f"{language}: {phrase.text}"
         raise TrunklineError(
@@ -178,6 +180,17 @@ class PromptStore:
             expected="; ".join(reasons) or f"a voice for {language}, and none is configured",
             do="record it under ivr_flows/recordings, or configure a voice for this language (trunkline models)",
         )
+
+    def _keep(self, path: Path, audio: Audio) -> None:
+        """A full disk costs only the cache, and one warning until it has room again."""
+        try:
+            keep(path, audio)
+        except OSError as error:
+            told, self._full = self._full, True
+            if not told:
+                log.warning("Prompts can't be kept on disk", extra={"fields": {"path": str(path), "why": str(error)}})
+        else:
+            self._full = False
 
     def _path(self, name: str, voice: str, language: str, text: str) -> Path:
         about = "\n".join((name, voice, language, text, str(SPEECH_RATE)))
@@ -204,15 +217,17 @@ def read(path: Path) -> Audio | None:
 
 
 def keep(path: Path, audio: Audio) -> None:
-    """Write a prompt so that a crash leaves the old file or the new one. A full disk costs only the cache."""
+    """Write a prompt so that a crash leaves the old file or the new one. Raises OSError, and leaves nothing then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(audio.rate)
             file.writeframes(audio.pcm)
         os.replace(name, path)
-    except OSError as error:
-        log.warning("A prompt could not be kept on disk", extra={"fields": {"path": str(path), "why": str(error)}})
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

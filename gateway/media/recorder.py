@@ -21,10 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.core.audio import WIRE_RATE
-from gateway.core.errors import Mark, StoreError, nearest
-from gateway.media import recording_wav
+from gateway.core.errors import Mark, ModelMissing, StoreError, nearest
+from gateway.media import libopus, recording_opus, recording_wav
 
 log = logging.getLogger(__name__)
+
+RATES = (8000, 16000)
+"""Of recordings, Hz."""
 
 HELD_S = 20.0
 """Sound of one recording that may wait for the disk; more than a leg's tap holds."""
@@ -37,9 +40,10 @@ CLOSE_S = 10.0
 
 
 class File(Protocol):
-    """A recording on its way to the disk. Methods raise OSError; frames are counted all the same."""
+    """A recording on its way to the disk. Methods raise OSError; what was refused is silence, counted in `lost`."""
 
     frames: int
+    lost: int
 
     def append(self, pcm: bytes) -> None: ...
     def skip(self, frames: int) -> None: ...
@@ -49,16 +53,19 @@ class File(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How recordings are written, mended and read, by a file's suffix."""
+    """How recordings are written, mended and read. `missing`: what is not installed for it, or nothing."""
 
     create: Callable[[Path, int, int], File]
     repair: Callable[[Path], float]
     read: Callable[[Path], tuple[int, NDArray[np.int16]]]
+    missing: Callable[[], str] = str
 
 
 FORMATS: Mapping[str, Format] = {
     recording_wav.SUFFIX: Format(recording_wav.WavFile, recording_wav.repair, recording_wav.read),
+    recording_opus.SUFFIX: Format(recording_opus.OpusFile, recording_opus.repair, recording_opus.read, libopus.missing),
 }
+"""By the suffix of the file."""
 
 
 def format_of(path: Path) -> Format:
@@ -152,10 +159,11 @@ class Recording:
 
 class Recorder:
     """All recordings of a gateway, 8000 or 16000 Hz. `failed` counts recordings that lost sound, `lost_s` how much;
-    `trouble` says why recordings lose sound just now."""
+    `trouble` says why recordings lose sound just now. Raises ModelMissing where a format can't be used."""
 
     def __init__(self, suffix: str = recording_wav.SUFFIX, rate: int = WIRE_RATE) -> None:
-        format_of(Path("recording").with_suffix(suffix))
+        if why := format_of(Path("recording").with_suffix(suffix)).missing():
+            raise ModelMissing(f"Recordings can't be written as {suffix[1:]}.", read=why)
         self.suffix = suffix
         self.rate = rate
         self.failed = 0
@@ -284,6 +292,7 @@ class Recorder:
 
     def _carry_out(self, recording: Recording, item: Item) -> None:
         error = None
+        before = recording.file.lost
         try:
             for blank in recording.owed if item is None else ():
                 _write(recording.file, blank)
@@ -295,14 +304,13 @@ class Recorder:
         except OSError as refused:
             error = refused
         with self._work:
-            self._carried_out(recording, item, error)
+            self._carried_out(recording, item, error, recording.file.lost - before)
 
-    def _carried_out(self, recording: Recording, item: Item, error: OSError | None) -> None:
+    def _carried_out(self, recording: Recording, item: Item, error: OSError | None, lost: int) -> None:
         if isinstance(item, bytes):
             recording.held -= len(item)
         if error is not None:
-            frames = len(item) // recording.width if isinstance(item, bytes) else 0
-            self._ails(recording, frames, error.strerror or str(error))
+            self._ails(recording, lost, error.strerror or str(error))
             if isinstance(item, Blank):
                 recording.owed.append(item)
         recording.busy = False

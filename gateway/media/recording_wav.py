@@ -32,10 +32,11 @@ def header(data_bytes: int, rate: int = WIRE_RATE, channels: int = 2) -> bytes:
 
 class WavFile:
     """A recording being written. Methods raise OSError; a frame that the disk refused is silence, later ones keep
-    their place."""
+    their place. `lost` counts the refused."""
 
     def __init__(self, path: Path, rate: int, channels: int = 2) -> None:
         self.frames = 0
+        self.lost = 0
         self._rate, self._channels = rate, channels
         self._width = 2 * channels
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
@@ -50,8 +51,12 @@ class WavFile:
         """Add int16 frames."""
         at = self.frames
         self.frames += len(pcm) // self._width
-        self._write(pcm, at)
-        self._settle()
+        try:
+            self._write(pcm, at)
+            self._settle()
+        except OSError:
+            self.lost += self.frames - at
+            raise
 
     def skip(self, frames: int) -> None:
         """Add silence."""

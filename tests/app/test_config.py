@@ -27,6 +27,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
         "media_engine",
         "recognizer",
         "recognizers",
+        "recordings",
         "max_calls",
     ):
         assert getattr(found, name) == getattr(default, name), name
@@ -40,11 +41,18 @@ def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
     assert load_config(path).sip == GatewayConfig().sip
 
 
+def test_recordings_have_a_format_and_a_rate(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("recordings: {format: opus, rate: 16000}\n")
+    assert load_config(path).recordings == ("opus", 16000)
+
+
 def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(
         "sip:\n  listn: 0.0.0.0:5060\n  listen: here\nmedia: {ports: 5, address: there, engine: refrence}\n"
-        "speech: {recognizer: wisper, voices: [pipr]}\ntrunks: [{name: a, addresses: [nowhere]}]\n"
+        "speech: {recognizer: wisper, voices: [pipr]}\nrecordings: {format: opsu, rate: 44100}\n"
+        "trunks: [{name: a, addresses: [nowhere]}]\n"
     )
     with pytest.raises(Findings) as caught:
         load_config(path)
@@ -53,12 +61,14 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
         ":2:3: unknown key in sip: listn",
         ":3:11: listen of sip",
         ":4:16: ports of media",
-        ":6:31: addresses of trunk a",
+        ":6:34: rate of recordings can't be used",
+        ":7:31: addresses of trunk a",
     ):
         assert line in shown
     assert "did you mean: listen" in shown
     assert "did you mean: whisper" in shown
     assert "did you mean: reference" in shown
+    assert "did you mean: opus" in shown
     assert "did you mean: piper" in shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from pathlib import Path
 
@@ -121,6 +122,22 @@ async def test_a_full_cache_folder_costs_only_the_cache(engine: MediaEngine, tmp
     (tmp_path / "file").write_text("")
     store = PromptStore(tmp_path / "file", [Hum()], engine.load)
     assert len(await store.clips(["hello"], "en-US")) == 1
+
+
+async def test_a_full_disk_is_told_once_until_it_has_room(
+    engine: MediaEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = PromptStore(tmp_path, [Hum()], engine.load)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for round_ in range(2):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            assert len(await store.clips([f"{word} {round_}" for word in ("one", "two", "three")], "en-US")) == 3
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert len(caplog.records) == round_ + 1
+        assert len(files(tmp_path)) == round_, "nothing half written stays"
+        await store.clips([f"room {round_}"], "en-US")
 
 
 async def test_the_least_recent_clips_are_let_go(engine: MediaEngine, tmp_path: Path) -> None:
