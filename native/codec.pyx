@@ -116,9 +116,12 @@ cdef int codec_static(int payload) noexcept nogil:
 
 
 cdef int coder_open(Coder *c) noexcept nogil:
-    """Memory for whatever codec comes; done by the thread that commands. 0, or -1 out of memory."""
+    """Memory for whatever codec comes (32 to 44 KB where there is libopus); done by the thread that commands.
+
+    A Coder of zeros that was never opened serves every codec but Opus. 0, or -1 out of memory.
+    """
     memset(c, 0, sizeof(Coder))
-    c.tuning = Tuning(24000, 5, 10, False)
+    c.tuning = Tuning(24000, 5, 10, False)      # docs/adr/008: quality against cost, and FEC worth its bits
     if opus_size() == 0:
         return 0
     c.opus = calloc(1, opus_size())
@@ -196,6 +199,9 @@ NAMES = {
 }
 """Number by name, as `Engine.set_remote` takes it; L16 comes at two rates."""
 
+STATIC_PAYLOADS = {payload: name for payload in range(16) for name in NAMES if codec_static(payload) == NAMES[name]}
+"""Name by static payload type (RFC 3551 table 4)."""
+
 
 def available() -> dict[str, str]:
     """By codec name: "" where it can be used, else one sentence that says why not and what to do."""
@@ -208,7 +214,7 @@ cdef class _Direction:
     cdef Coder coder
     cdef int codec
 
-    def __cinit__(self, str name):
+    def __cinit__(self, *_, **__):
         if coder_open(&self.coder):
             raise MemoryError
 
@@ -232,7 +238,16 @@ cdef class _Direction:
         """Hz of RTP timestamps."""
         return CODECS[self.codec].clock
 
+    def samples(self, int64_t stamp) -> int:
+        """An extended RTP timestamp (not negative) in samples at `rate`."""
+        return codec_samples(self.codec, stamp)
+
+    def ticks(self, int64_t samples) -> int:
+        """What the RTP timestamp advances by in `samples` at `rate`."""
+        return codec_ticks(self.codec, samples)
+
     def reset(self) -> None:
+        """As new: another stream begins."""
         coder_reset(&self.coder, self.codec)
 
 
@@ -265,9 +280,6 @@ cdef class Encoder(_Direction):
     def __init__(self, str name, *, int bitrate=24000, int complexity=5, int loss=10, bint dtx=False):
         super().__init__(name)
         self.tune(bitrate=bitrate, complexity=complexity, loss=loss, dtx=dtx)
-
-    def __cinit__(self, str name, *, **tuning):
-        pass
 
     def tune(self, *, int bitrate=24000, int complexity=5, int loss=10, bint dtx=False) -> None:
         """`bitrate` in bit/s, `complexity` 0..10, `loss` in per cent of packets, `dtx`: silence is not sent."""

@@ -7,7 +7,7 @@ proves that it works. A library is loaded by its own path: nothing else of the p
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,8 +72,7 @@ def beside(package: str, pattern: str) -> Iterator[str]:
 def opus_files() -> Iterator[str]:
     yield from beside("av", "av.libs/libopus-*.so*")
     yield from beside("opuslib_next", "opuslib_next/_native/libopus.so")
-    if system := ctypes.util.find_library("opus"):
-        yield system
+    yield "libopus.so.0"  # the loader's own search: nothing is started to find it
 
 
 def check_vad(library: ctypes.CDLL) -> None:
@@ -115,8 +114,8 @@ LIBRARIES = {
         check_vad,
     ),
     "opus": Library(
-        "libopus (in the package av, in opuslib-next-bundled, or the system's libopus.so.0)",
-        "pip install opuslib-next-bundled, or apt-get install libopus0",
+        "libopus (the system's libopus.so.0, or the one in the package av or opuslib-next-bundled)",
+        "apt-get install libopus0, or pip install av",
         "Opus is not offered.",
         opus_files,
         OPUS_SIGNATURES,
@@ -125,6 +124,7 @@ LIBRARIES = {
 }
 
 
+@functools.cache
 def find(name: str = "webrtcvad") -> tuple[dict[str, int], str]:
     """Addresses of a library's functions by name, and "" or why there are none (one sentence with what to do)."""
     return load(LIBRARIES[name])
@@ -132,7 +132,8 @@ def find(name: str = "webrtcvad") -> tuple[dict[str, int], str]:
 
 def load(library: Library) -> tuple[dict[str, int], str]:
     """As `find`: the first of the library's files that has every function and passes its check."""
-    problem = f"{library.needs} is not installed; {library.install}. {library.without}"
+    missing = f"{library.needs} is not installed; {library.install}. {library.without}"
+    broken = ""
     for file in library.files():
         try:
             loaded = ctypes.CDLL(file)
@@ -141,7 +142,8 @@ def load(library: Library) -> tuple[dict[str, int], str]:
                 function.restype, function.argtypes = result, arguments
             library.check(loaded)
         except (OSError, AttributeError, ValueError) as error:
-            problem = f"{library.needs} can't be used ({error}); {library.install} again. {library.without}"
+            if "cannot open shared object file: No such file" not in str(error):
+                broken = f"{library.needs} can't be used ({error}); {library.install}. {library.without}"
             continue
         return {name: ctypes.cast(getattr(loaded, name), VOID).value or 0 for name in library.signatures}, ""
-    return {}, problem
+    return {}, broken or missing

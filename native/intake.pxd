@@ -20,7 +20,8 @@ cdef struct Intake:
     bint running
     int64_t next            # sequence number to decode next
     int64_t due             # stamp its first sample is expected at
-    int span                # samples of the last packet
+    int codec               # of the last packet decoded; CODEC_NONE: none yet
+    int span                # its samples
     int64_t garbage         # packets the codec could not decode
     int64_t recovered       # samples made up by the codec where packets were lost
     Held packets[HELD]      # by seq % HELD

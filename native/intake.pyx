@@ -6,7 +6,7 @@ import numpy as np
 from libc.string cimport memcpy
 
 from native.codec cimport (
-    CODEC_NONE, CODEC_ROOM, CODECS, CODECS_KNOWN, codec_decode, codec_missing, coder_close, coder_open, coder_reset,
+    CODEC_NONE, CODEC_ROOM, CODECS_KNOWN, codec_decode, codec_missing, coder_close, coder_open, coder_reset,
 )
 from native.codec import NAMES, available
 
@@ -14,9 +14,10 @@ cdef int64_t NOTHING = -(1 << 62)       # no packet's number
 
 
 cdef void intake_reset(Intake *i) noexcept nogil:
-    """Forgets the stream; the counters stay. The coder is reset by the first packet of another codec, or by its owner."""
+    """Forgets the stream; the counters stay. Its coder starts anew with the next packet."""
     cdef int k
     i.running = False
+    i.codec = CODEC_NONE
     i.span = 0
     i.due = NOTHING
     for k in range(HELD):
@@ -86,7 +87,7 @@ cdef int fill(Intake *i, Coder *c, const Held *p, int16_t *pcm, int64_t *stamp) 
     cdef int64_t lost = (p.seq - i.next) * i.span
     cdef int got
     i.next = p.seq
-    if i.due == NOTHING or p.codec == CODEC_NONE or p.codec != c.codec or samples <= 0:
+    if i.due == NOTHING or p.codec == CODEC_NONE or p.codec != i.codec or samples <= 0:
         return 0
     samples = lost if lost < samples else samples
     if samples > CODEC_ROOM:
@@ -115,6 +116,9 @@ cdef int intake_next(Intake *i, Coder *c, bint force, int16_t *pcm, int64_t *sta
         i.next += 1
         if p.codec == CODEC_NONE:
             continue
+        if p.codec != i.codec:
+            coder_reset(c, p.codec)
+            i.codec = p.codec
         got = codec_decode(c, p.codec, p.data, p.n, pcm, CODEC_ROOM)
         if got > 0:
             stamp[0] = p.stamp
@@ -162,8 +166,7 @@ cdef class IntakeQueue:
         return (stamp, bool(marker), out[:got]) if got > 0 else None
 
     def reset(self) -> None:
-        """Another stream begins: nothing is held, the coder is as new."""
-        coder_reset(&self.coder, CODEC_NONE)
+        """Another stream begins: nothing is held, its decoder is as new."""
         intake_reset(&self.intake)
 
     @property

@@ -55,3 +55,19 @@ def test_a_library_that_answers_wrongly_is_not_used() -> None:
     found, problem = foreign.load(replace(foreign.LIBRARIES["opus"], check=wrong))
     assert found == {}
     assert "1 + 1 was 3" in problem
+
+
+def test_libopus_is_looked_for_in_the_wheels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package, file in (("av", "av.libs/libopus-1.so.0.11"), ("opuslib_next", "opuslib_next/_native/libopus.so")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('imported')")
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "av.libs" / "libx264-1.so.165").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    files = list(foreign.opus_files())
+    assert files == [
+        str(tmp_path / "av.libs/libopus-1.so.0.11"),
+        str(tmp_path / "opuslib_next/_native/libopus.so"),
+        "libopus.so.0",
+    ]
