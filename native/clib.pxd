@@ -114,3 +114,45 @@ cdef extern from "sys/socket.h" nogil:
         unsigned int msg_len
     int recvmmsg(int fd, mmsghdr *into, unsigned int count, int flags, timespec *timeout) noexcept
     int sendmmsg(int fd, mmsghdr *what, unsigned int count, int flags) noexcept
+    int connect(int fd, const sockaddr *to, socklen_t length) noexcept
+    int bind(int fd, const sockaddr *to, socklen_t length) noexcept
+    int getsockname(int fd, sockaddr *own, socklen_t *length) noexcept
+    int setsockopt(int fd, int level, int option, const void *value, socklen_t length) noexcept
+    ssize_t recvmsg(int fd, msghdr *into, int flags) noexcept
+    ssize_t send(int fd, const void *what, size_t size, int flags) noexcept
+    enum:
+        AF_UNSPEC
+        SOL_SOCKET
+        SO_TIMESTAMPNS
+
+cdef extern from "time.h" nogil:
+    enum:
+        CLOCK_REALTIME
+
+cdef extern from "sys/epoll.h" nogil:
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    enum:
+        EPOLLIN
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+    int epoll_create1(int flags) noexcept
+    int epoll_ctl(int epoll, int what, int fd, epoll_event *event) noexcept
+    int epoll_wait(int epoll, epoll_event *into, int room, int milliseconds) noexcept
+
+cdef extern from "unistd.h" nogil:
+    int close(int fd) noexcept
+    long syscall(long number, ...) noexcept
+
+cdef extern from "sys/mman.h" nogil:
+    enum:
+        PROT_READ
+        PROT_WRITE
+        MAP_SHARED
+        MAP_POPULATE
+    void *mmap(void *at, size_t size, int protection, int flags, int fd, int64_t offset) noexcept
+    int munmap(void *at, size_t size) noexcept

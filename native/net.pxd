@@ -5,8 +5,11 @@ from libc.string cimport memcmp
 
 from native.clib cimport socklen_t
 
+cdef enum:
+    LONGEST = 28            # octets of an address
+
 cdef struct Address:        # sockaddr_in (16 octets) or sockaddr_in6 (28)
-    uint8_t octets[28]
+    uint8_t octets[LONGEST]
     socklen_t size          # 16, 28, or 0: none
 
 cdef inline int address_port(const Address *a) noexcept nogil:

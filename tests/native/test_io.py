@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from native import io, net
+from native import ioloop, net, uring
 
 ROOM = 2048
 MOST = 32
 LOOPBACK = ["127.0.0.1", "::1"]
 
 
-def kinds() -> list[str]:
-    return ["plain"]
-
-
-@pytest.fixture(params=kinds())
-def loop(request: pytest.FixtureRequest) -> Iterator[io.IoLoop]:
-    made = io.IoLoop(request.param, 1024)
+@pytest.fixture(params=["plain", "uring"])
+def loop(request: pytest.FixtureRequest) -> Iterator[ioloop.IoLoop]:
+    if request.param == "uring" and (why := uring.uring_refused()):
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    made = ioloop.IoLoop(request.param, 1024)
     yield made
     made.close()
 
@@ -38,7 +42,7 @@ def udp(ip: str = "127.0.0.1") -> socket.socket:
 Heard = list[tuple[int, bytes, tuple[str, int]]]
 
 
-def polls(loop: io.IoLoop, wanted: int, numbers: int = 400) -> Heard:
+def polls(loop: ioloop.IoLoop, wanted: int, numbers: int = 400) -> Heard:
     """What successive sub-ticks read, until `wanted` packets came or `numbers` sub-ticks are over."""
     heard: Heard = []
     for number in range(numbers):
@@ -49,7 +53,7 @@ def polls(loop: io.IoLoop, wanted: int, numbers: int = 400) -> Heard:
     return heard
 
 
-def rest(loop: io.IoLoop) -> Heard:
+def rest(loop: ioloop.IoLoop) -> Heard:
     return polls(loop, 1 << 30, 110)
 
 
@@ -64,7 +68,7 @@ def test_an_address_comes_back_from_the_kernels_form(ip: str, port: int, size: i
 
 
 @pytest.mark.parametrize("ip", LOOPBACK)
-def test_an_address_has_the_kernels_form(ip: str, loop: io.IoLoop) -> None:
+def test_an_address_has_the_kernels_form(ip: str, loop: ioloop.IoLoop) -> None:
     here, there = udp(ip), udp(ip)
     loop.watch(0, here.fileno())
     there.sendto(b"x", net.text_of(net.address_of(ip, here.getsockname()[1])))
@@ -97,7 +101,7 @@ def test_two_addresses_are_the_same_by_family_port_and_address() -> None:
 
 
 @pytest.mark.parametrize("ip", LOOPBACK)
-def test_thousands_of_packets_over_200_sockets_keep_order_and_tag(loop: io.IoLoop, ip: str) -> None:
+def test_thousands_of_packets_over_200_sockets_keep_order_and_tag(loop: ioloop.IoLoop, ip: str) -> None:
     draw = random.Random(3)
     socks = [udp(ip) for _ in range(200)]
     peers = [udp(ip) for _ in range(20)]
@@ -120,7 +124,7 @@ def test_thousands_of_packets_over_200_sockets_keep_order_and_tag(loop: io.IoLoo
 
 
 @pytest.mark.parametrize("ip", LOOPBACK)
-def test_what_is_sent_leaves_by_its_own_socket(loop: io.IoLoop, ip: str) -> None:
+def test_what_is_sent_leaves_by_its_own_socket(loop: ioloop.IoLoop, ip: str) -> None:
     draw = random.Random(4)
     socks = [udp(ip) for _ in range(200)]
     peers = [udp(ip) for _ in range(4)]
@@ -147,17 +151,17 @@ def test_what_is_sent_leaves_by_its_own_socket(loop: io.IoLoop, ip: str) -> None
     assert loop.counters()["sent"] == 4000
 
 
-def test_packets_of_one_socket_leave_in_order_and_more_than_fit_the_queue(loop: io.IoLoop) -> None:
-    here, peer = udp(), udp()
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+def test_packets_of_one_socket_leave_in_order_and_more_than_fit_the_queue(loop: ioloop.IoLoop) -> None:
+    here, peers = udp(), [udp() for _ in range(7)]
     loop.watch(0, here.fileno())
     for k in range(700):
-        loop.send(0, k.to_bytes(2, "big"), *peer.getsockname())
+        loop.send(0, k.to_bytes(2, "big"), *peers[k % 7].getsockname())
     assert loop.flush() == 0
-    assert [int.from_bytes(peer.recv(ROOM), "big") for _ in range(700)] == list(range(700))
+    for first, peer in enumerate(peers):
+        assert [int.from_bytes(peer.recv(ROOM), "big") for _ in range(100)] == list(range(first, 700, 7))
 
 
-def test_a_socket_is_read_on_the_sub_tick_its_leg_sends(loop: io.IoLoop) -> None:
+def test_a_socket_is_read_on_the_sub_tick_its_leg_sends(loop: ioloop.IoLoop) -> None:
     socks = [udp() for _ in range(40)]
     peer = udp()
     for index, sock in enumerate(socks):
@@ -171,7 +175,7 @@ def test_a_socket_is_read_on_the_sub_tick_its_leg_sends(loop: io.IoLoop) -> None
         assert {k for k in range(40) if k % 20 == number % 20} <= heard
 
 
-def test_rtcp_is_read_within_100_ms(loop: io.IoLoop) -> None:
+def test_rtcp_is_read_within_100_ms(loop: ioloop.IoLoop) -> None:
     socks = [udp() for _ in range(120)]
     peer = udp()
     for index, sock in enumerate(socks):
@@ -181,10 +185,111 @@ def test_rtcp_is_read_within_100_ms(loop: io.IoLoop) -> None:
     assert sorted(heard) == [(2 * k + 1, bytes([k])) for k in range(120)]
 
 
+def test_a_packet_carries_the_time_it_arrived(loop: ioloop.IoLoop) -> None:
+    here, peer = udp(), udp()
+    loop.watch(0, here.fileno())
+    spans = []
+    for k in range(10):
+        before = time.monotonic_ns()
+        peer.sendto(bytes([k]), here.getsockname())
+        spans.append((before, time.monotonic_ns()))
+        time.sleep(0.002)
+    assert [packet for _, packet, _ in loop.poll(20)] == [bytes([k]) for k in range(10)]
+    slack = 500_000  # between the reads of two clocks
+    assert all(a - slack <= at <= b + slack for at, (a, b) in zip(loop.arrivals, spans, strict=True))
+
+
+def visits(loop: ioloop.IoLoop, peer: socket.socket, here: socket.socket, counts: list[int]) -> list[list[int]]:
+    """What each visit reads when so many packets, numbered through, came since the last."""
+    number, read = 0, []
+    for turn, count in enumerate(counts):
+        for _ in range(count):
+            peer.sendto(bytes([number]), here.getsockname())
+            number += 1
+        read.append([packet[0] for _, packet, _ in loop.poll(20 * turn)])
+    return read
+
+
+def test_after_an_empty_visit_everything_is_read_at_once(loop: ioloop.IoLoop) -> None:
+    here, peer = udp(), udp()
+    loop.watch(0, here.fileno())
+    assert visits(loop, peer, here, [1, 1, 1, 0, 2, 1, 0, 0, 3]) == [[0], [1], [2], [], [3, 4], [5], [], [], [6, 7, 8]]
+
+
+def test_a_packet_that_came_early_waits_one_visit_at_most(loop: ioloop.IoLoop) -> None:
+    here, peer = udp(), udp()
+    loop.watch(0, here.fileno())
+    read = visits(loop, peer, here, [1, 1, 1, 2, 1, 1, 1, 2, 2, 1])
+    assert read == [[0], [1], [2], [3], [4, 5], [6], [7], [8], [9, 10, 11], [12]]
+
+
+def test_sub_ticks_that_run_by_themselves_answer_every_packet(loop: ioloop.IoLoop) -> None:
+    """What is received is sent from within the poll; a packet of one octet makes its tag forgotten there."""
+    socks, peers = [udp() for _ in range(100)], [udp() for _ in range(10)]
+    for index, sock in enumerate(socks):
+        loop.watch(2 * index, sock.fileno())
+        for k in range(20):
+            peers[index // 10].sendto(b"%d %d" % (index, k), sock.getsockname())
+        if index % 2:
+            peers[0].sendto(b".", sock.getsockname())
+            peers[0].sendto(b"after", sock.getsockname())
+    assert loop.echo(0.05, connects=True) == 2000
+    answers = sorted(peer.recv(ROOM) for peer in peers for _ in range(200))
+    assert answers == sorted(b"%d %d" % (index, k) for index in range(100) for k in range(20))
+    for peer in peers:
+        with pytest.raises(BlockingIOError):
+            peer.recv(ROOM)
+    for index in range(1, 100, 2):
+        loop.watch(2 * index, socks[index].fileno())
+
+
+# --- connected --------------------------------------------------------------------------------------------------------
+
+
+def free_port(ip: str) -> int:
+    with udp(ip) as sock:
+        return int(sock.getsockname()[1])
+
+
+@pytest.mark.parametrize("ip", LOOPBACK)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_connected_tag_hears_its_peer_only_until_it_is_let_go(loop: ioloop.IoLoop, ip: str, named: bool) -> None:
+    """Whether its port was named or chosen by the system, and on whichever address it is bound."""
+    for bound in (ip, "::" if ":" in ip else "0.0.0.0"):
+        here = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
+        here.bind((bound, free_port(bound) if named else 0))
+        port, peer, stranger, other = here.getsockname()[1], udp(ip), udp(ip), udp(ip)
+        loop.watch(0, here.fileno())
+        loop.connect(0, *peer.getsockname()[:2])
+        peer.sendto(b"peer", (ip, port))
+        stranger.sendto(b"stranger", (ip, port))
+        assert [packet for _, packet, _ in rest(loop)] == [b"peer"]
+        for to in (peer, other, stranger):
+            loop.send(0, b"to all", *to.getsockname()[:2])
+        assert loop.flush() == 0
+        for to in (peer, other, stranger):
+            assert to.recvfrom(ROOM)[1][1] == port
+        loop.connect(0, *other.getsockname()[:2])
+        other.sendto(b"other", (ip, port))
+        assert [packet for _, packet, _ in rest(loop)] == [b"other"]
+        loop.connect(0)
+        assert here.getsockname()[1] == port
+        for sock in (peer, stranger, other):
+            sock.sendto(b"all", (ip, port))
+        assert [packet for _, packet, _ in rest(loop)] == [b"all"] * 3
+        loop.forget(0)
+
+
+def test_only_a_watched_tag_is_connected(loop: ioloop.IoLoop) -> None:
+    for tag in (3, 1024):
+        with pytest.raises(OSError, match="Invalid argument"):
+            loop.connect(tag, "127.0.0.1", 9)
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
-def test_a_flood_takes_32_packets_a_poll_and_the_others_lose_nothing(loop: io.IoLoop) -> None:
+def test_a_flood_takes_32_packets_a_poll_and_the_others_lose_nothing(loop: ioloop.IoLoop) -> None:
     socks = [udp() for _ in range(50)]
     peer = udp()
     for index, sock in enumerate(socks):
@@ -208,7 +313,7 @@ def test_a_flood_takes_32_packets_a_poll_and_the_others_lose_nothing(loop: io.Io
 
 
 @pytest.mark.parametrize("ip", LOOPBACK)
-def test_a_datagram_that_is_too_long_is_dropped_and_counted(loop: io.IoLoop, ip: str) -> None:
+def test_a_datagram_that_is_too_long_is_dropped_and_counted(loop: ioloop.IoLoop, ip: str) -> None:
     here, peer = udp(ip), udp(ip)
     loop.watch(0, here.fileno())
     for size in (1, ROOM, ROOM + 1, 9000, 1472):
@@ -220,7 +325,7 @@ def test_a_datagram_that_is_too_long_is_dropped_and_counted(loop: io.IoLoop, ip:
 
 @pytest.mark.parametrize("ip", LOOPBACK)
 @pytest.mark.parametrize("connected", [False, True])
-def test_a_port_nobody_listens_on_hurts_nothing(loop: io.IoLoop, ip: str, connected: bool) -> None:
+def test_a_port_nobody_listens_on_hurts_nothing(loop: ioloop.IoLoop, ip: str, connected: bool) -> None:
     """A connected socket gets the ICMP error as ECONNREFUSED of its next call."""
     here, peer, gone = udp(ip), udp(ip), udp(ip)
     nobody = gone.getsockname()
@@ -241,7 +346,7 @@ def test_a_port_nobody_listens_on_hurts_nothing(loop: io.IoLoop, ip: str, connec
     assert peer.recv(ROOM) == b"there"
 
 
-def test_sends_that_fail_are_counted(loop: io.IoLoop) -> None:
+def test_sends_that_fail_are_counted(loop: ioloop.IoLoop) -> None:
     here, peer = udp(), udp()
     loop.watch(0, here.fileno())
     loop.send(0, b"IPv6 from an IPv4 socket", "::1", 9)
@@ -255,7 +360,7 @@ def test_sends_that_fail_are_counted(loop: io.IoLoop) -> None:
     assert loop.counters()["sent"] == 1
 
 
-def test_a_tag_out_of_range_or_in_use_is_refused(loop: io.IoLoop) -> None:
+def test_a_tag_out_of_range_or_in_use_is_refused(loop: ioloop.IoLoop) -> None:
     here, there = udp(), udp()
     loop.watch(7, here.fileno())
     for tag, fd in ((1024, here.fileno()), (7, there.fileno()), (8, -1)):
@@ -268,7 +373,7 @@ def test_a_tag_out_of_range_or_in_use_is_refused(loop: io.IoLoop) -> None:
 # --- forgetting -------------------------------------------------------------------------------------------------------
 
 
-def test_a_forgotten_tag_is_silent_while_packets_arrive(loop: io.IoLoop) -> None:
+def test_a_forgotten_tag_is_silent_while_packets_arrive(loop: ioloop.IoLoop) -> None:
     here, other, peer = udp(), udp(), udp()
     loop.watch(0, here.fileno())
     loop.watch(2, other.fileno())
@@ -282,7 +387,7 @@ def test_a_forgotten_tag_is_silent_while_packets_arrive(loop: io.IoLoop) -> None
     assert [tag for tag, _, _ in rest(loop)] == [2]
 
 
-def test_what_was_queued_leaves_before_its_tag_is_forgotten(loop: io.IoLoop) -> None:
+def test_what_was_queued_leaves_before_its_tag_is_forgotten(loop: ioloop.IoLoop) -> None:
     here, peer = udp(), udp()
     loop.watch(0, here.fileno())
     loop.send(0, b"bye", *peer.getsockname())
@@ -293,7 +398,7 @@ def test_what_was_queued_leaves_before_its_tag_is_forgotten(loop: io.IoLoop) -> 
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_an_fd_number_used_again_belongs_to_its_new_tag(loop: io.IoLoop, same: bool) -> None:
+def test_an_fd_number_used_again_belongs_to_its_new_tag(loop: ioloop.IoLoop, same: bool) -> None:
     """The old socket is closed with packets in it, its number goes to another leg at once."""
     draw, peer, number = random.Random(5), udp(), 0
     steady = udp()
@@ -320,7 +425,7 @@ def test_an_fd_number_used_again_belongs_to_its_new_tag(loop: io.IoLoop, same: b
         loop.watch(tag, socks[index].fileno())
         peer.sendto(b"new %d" % turn, socks[index].getsockname())
         heard: Heard = []
-        for _ in range(5):
+        for _ in range(20):
             number += 1
             heard += loop.poll(number)
         assert (tag, b"new %d" % turn) in [(t, p) for t, p, _ in heard]
@@ -329,7 +434,7 @@ def test_an_fd_number_used_again_belongs_to_its_new_tag(loop: io.IoLoop, same: b
     assert (1022, b"steady") in [(t, p) for t, p, _ in rest(loop)]
 
 
-def test_a_loop_that_ends_leaves_the_sockets_open(loop: io.IoLoop) -> None:
+def test_a_loop_that_ends_leaves_the_sockets_open(loop: ioloop.IoLoop) -> None:
     here, peer = udp(), udp()
     before = len(os.listdir("/proc/self/fd"))
     loop.watch(0, here.fileno())
@@ -340,6 +445,60 @@ def test_a_loop_that_ends_leaves_the_sockets_open(loop: io.IoLoop) -> None:
     assert here.recv(ROOM) == b"mine"
 
 
+def test_a_ring_that_breaks_gives_way_to_plain_calls() -> None:
+    if why := uring.uring_refused():
+        pytest.skip(why)
+    loop, here, peer = ioloop.IoLoop("uring"), udp(), udp()
+    loop.watch(0, here.fileno())
+    links = {fd: fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
+    (ring,) = [int(fd.name) for fd, link in links.items() if "io_uring" in str(link)]
+    os.close(ring)
+    for k in range(3):
+        peer.sendto(b"in %d" % k, here.getsockname())
+        loop.send(0, b"out %d" % k, *peer.getsockname())
+    assert loop.flush() == 0
+    assert loop.kind == "plain"
+    assert [packet for _, packet, _ in loop.poll(0)] == [b"in 0", b"in 1", b"in 2"]
+    assert [peer.recv(ROOM) for _ in range(3)] == [b"out 0", b"out 1", b"out 2"]
+
+
+REFUSING = """
+import ctypes, struct, sys
+number, error = 425, int(sys.argv[1])
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | error), (0x06, 0, 0, 0x7FFF0000)]
+octets = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *c) for c in code))
+program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(octets))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, program) == 0
+from native import ioloop, uring
+print(uring.uring_refused())
+try:
+    ioloop.IoLoop("uring")
+except OSError as e:
+    print(e.errno)
+print(ioloop.IoLoop("plain").kind)
+"""
+"""A process whose seccomp filter answers io_uring_setup with an error."""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (errno.EPERM, "forbidden"),
+        (errno.ENOSYS, "no io_uring"),
+        (errno.ENOMEM, "RLIMIT_MEMLOCK"),
+        (errno.EMFILE, "open"),
+    ],
+)
+def test_a_kernel_that_refuses_io_uring_is_said_so(error: int, says: str) -> None:
+    done = subprocess.run([sys.executable, "-c", REFUSING, str(error)], capture_output=True, text=True, check=True)
+    why, raised, plain = done.stdout.splitlines()
+    assert says in why
+    assert int(raised) == error
+    assert plain == "plain"
+
+
 def test_an_unknown_kind_says_what_there_is() -> None:
     with pytest.raises(ValueError, match="'plain' or 'uring'"):
-        io.IoLoop("epoll")
+        ioloop.IoLoop("epoll")
