@@ -8,6 +8,7 @@ cdef extern from * nogil:
     void store64 "__atomic_store_n"(uint64_t *at, uint64_t value, int order) noexcept
     int32_t load32 "__atomic_load_n"(int32_t *at, int order) noexcept
     void store32 "__atomic_store_n"(int32_t *at, int32_t value, int order) noexcept
+    int32_t add_fetch32 "__atomic_add_fetch"(int32_t *at, int32_t value, int order) noexcept
     int32_t swap32 "__atomic_exchange_n"(int32_t *at, int32_t value, int order) noexcept
 
 cdef enum:
@@ -23,6 +24,7 @@ cdef extern from "time.h" nogil:
         long tv_nsec
     enum:
         CLOCK_MONOTONIC
+        CLOCK_REALTIME
         CLOCK_THREAD_CPUTIME_ID
         TIMER_ABSTIME
     int clock_gettime(clockid_t clock, timespec *out) noexcept
@@ -91,6 +93,11 @@ cdef inline int64_t clock_ns(clockid_t clock) noexcept nogil:
 cdef inline int64_t now_ns() noexcept nogil:
     """CLOCK_MONOTONIC in nanoseconds."""
     return clock_ns(CLOCK_MONOTONIC)
+
+
+cdef inline int32_t add32(int32_t *at, int32_t value) noexcept nogil:
+    """Adds and gives the sum, in one order for all threads."""
+    return add_fetch32(at, value, 5)
 
 
 # --- batched datagrams ------------------------------------------------------------------------------------------------

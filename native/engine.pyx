@@ -1,353 +1,317 @@
 # cython: language_level=3
-"""The engine as Python sees it: handles, commands in, events and audio out. Called from one thread; never blocks."""
+"""The engine as Python sees it: handles, commands in, audio out. Called from one thread; never blocks."""
 
-import errno
-import os
 import socket
-import threading
 
 import numpy as np
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc
+from libc.string cimport memset
 
-from native.clib cimport ACQUIRE, EFD_CLOEXEC, EFD_NONBLOCK, RELEASE, eventfd, htons, load32, load64, now_ns, store32
-from native.ears cimport ears_open
-from native.leg cimport (
-    KEYS, LEG_FREE, LEG_GONE, LEG_TAKEN, Event, Leg,
-)
-from native.jitter cimport jitter_open
+from native.clib cimport ACQUIRE, RELEASE, load32, load64, store32
+from native.codec cimport CODEC_NONE, CODEC_OPUS, CODECS, coder_open
+from native.leg cimport KEYS, LEG_FREE, LEG_TAKEN, Leg, leg_clear
 from native.loop cimport (
-    BUCKETS, Command, DO_BRIDGE, DO_CLOSE, DO_FREE_PROMPT, DO_KEYS, DO_LISTEN, DO_MASK, DO_OPEN, DO_PLAY, DO_REMOTE, DO_RESUME,
-    DO_STOP, DO_TAP, DO_UNBRIDGE, Machine, NAMED, machine_run, obey,
+    Command, DO_CLOSE, DO_ECHO, DO_GAIN, DO_KEYS, DO_LISTEN, DO_MASK, DO_OPEN, DO_PLAY, DO_REMOTE, DO_RESUME, DO_SECURE, DO_STOP, DO_TAP, DO_TONES, NAMED,
 )
-from native.playout cimport PLAY_BARGE, PLAY_KEYS, PLAY_LOOP, Prompt
-from native.rings cimport Ring, ring_close, ring_drop, ring_fill, ring_open, ring_put, ring_take
+from native.net cimport Address, address_fill, address_set_port
+from native.playout cimport PLAY_BARGE, PLAY_KEYS, PLAY_LOOP, PLAY_OVER, Prompt, prompt_doom, prompt_let_go, prompt_take
+from native.quality cimport quality_mos
+from native.rings cimport Ring, ring_drop, ring_fill, ring_take
+from native.rooms cimport Rooms
 from native.rtp cimport source_lost
+from native.rtcp cimport rtcp_open
+from native.srtp cimport Srtp, srtp_create, srtp_profile
 from native.vad cimport vad_close, vad_open
+
+from native import codec, net
+from native.machines import EngineError, free_plain, free_srtp
+from native.ports import pair
 
 cdef enum:
     MAX_PROMPTS = 16384
-    EVENTS = 8192
-    COMMANDS = 1024
-    UP_SAMPLES = 131072         # 8.2 s at 16 kHz
-    DOWN_SAMPLES = 65536        # 8.2 s at 8 kHz
-    TAP_SAMPLES = 131072        # 16.4 s at 8 kHz, pairs
 
 DIGITS = "0123456789*#ABCD"
+AGREED = {0: "PCMU", 8: "PCMA", 9: "G722"}
+"""What a peer may send where nothing else was agreed (RFC 3551)."""
 
 
-class EngineError(Exception):
-    """The engine refused: a stale handle, a bad argument, no free leg, or a full command ring."""
+CODEC_NAMES = {0: None} | {number: name for name, number in codec.NAMES.items()}
 
 
-cdef class Engine:
-    """RTP legs on a native thread of their own.
+cdef class Engine(Rooms):
+    """RTP legs on native threads of their own.
 
     `max_legs`: legs open at once; `seed`: where SSRCs, sequence numbers and timestamps begin; `vad_mode`: 0..3, how strict
-    the WebRTC VAD is. `fd` is an eventfd, readable when events wait. Times are CLOCK_MONOTONIC nanoseconds.
+    the WebRTC VAD is; `threads`: media threads; `io`: "plain", "uring", or "auto" for the best the kernel has. `fd` is an
+    eventfd, readable when events wait. Times are CLOCK_MONOTONIC nanoseconds.
     """
 
-    cdef Machine m
-    cdef object thread, random, sockets, remotes, prompt_ids
-    cdef int vad_mode
-    cdef int64_t[::1] late_read
-    cdef list generations, waiting
-    cdef readonly int fd
+    cdef object random, held
+    cdef dict remotes
 
-    def __cinit__(self, max_legs=256, seed=0, vad_mode=3):
-        if not 1 <= max_legs <= 32768 or not 0 <= vad_mode <= 3:
-            raise EngineError("max_legs must be 1..32768 and vad_mode 0..3")
-        memset(&self.m, 0, sizeof(Machine))
-        self.m.desk.max_legs = max_legs
-        self.m.desk.legs = <Leg **>calloc(max_legs, sizeof(Leg *))
-        self.m.desk.prompts = <Prompt *>calloc(MAX_PROMPTS, sizeof(Prompt))
-        if (
-            self.m.desk.legs == NULL or self.m.desk.prompts == NULL
-            or ring_open(&self.m.desk.events, EVENTS, sizeof(Event)) or ring_open(&self.m.commands, COMMANDS, sizeof(Command))
-        ):
-            raise MemoryError
-        self.m.eventfd = self.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    def __init__(self, max_legs=256, seed=0, vad_mode=3, threads=1, io="auto"):
         self.random = np.random.Generator(np.random.PCG64(seed))
-        self.vad_mode = vad_mode
-        self.thread = None
-        self.sockets = {}
-        self.remotes = {}
-        self.prompt_ids = set()
-        self.generations = [0] * max_legs
-        self.waiting = []
-        self.late_read = np.zeros(BUCKETS, np.int64)
-
-    def __dealloc__(self):
-        cdef int32_t k
-        cdef Leg *l
-        for k in range(self.m.top):
-            l = self.m.desk.legs[k]
-            vad_close(l.webrtc)
-            ring_close(&l.up)
-            ring_close(&l.down)
-            ring_close(&l.taps)
-            free(l)
-        if self.m.desk.prompts != NULL:
-            for k in range(MAX_PROMPTS):
-                free(self.m.desk.prompts[k].pcm)
-        free(self.m.desk.legs)
-        free(self.m.desk.prompts)
-        ring_close(&self.m.desk.events)
-        ring_close(&self.m.commands)
-        if self.fd > 0:
-            os.close(self.fd)
-
-    # --- the thread ---------------------------------------------------------------------------------------------
-
-    def start(self):
-        """Starts the native thread."""
-        if self.thread is not None:
-            raise EngineError("the engine already runs")
-        store32(&self.m.stopping, 0, RELEASE)
-        self.thread = threading.Thread(target=self._run, name="trunkline-media", daemon=True)
-        self.thread.start()
-
-    def _run(self):
-        with nogil:
-            machine_run(&self.m)
-
-    def stop(self):
-        """Ends the native thread and closes every socket. May be called twice."""
-        cdef int k
-        if self.thread is not None:
-            store32(&self.m.stopping, 1, RELEASE)
-            self.thread.join()
-            self.thread = None
-        for sock in self.sockets.values():
-            sock.close()
-        for k in range(self.m.top):
-            store32(&self.m.desk.legs[k].state, LEG_FREE, RELEASE)
-        self.waiting.clear()
-        self.sockets.clear()
-        self.remotes.clear()
-
-    cdef int command(self, Command *c) except -1:
-        if self.thread is None:
-            obey(&self.m, c, now_ns())
-        elif not ring_put(&self.m.commands, c, 1):
-            raise EngineError("the command ring is full")
-        return 0
-
-    cdef int simple(self, int what, object leg, int a) except -1:
-        cdef Command c
-        memset(&c, 0, sizeof(Command))
-        c.what = what
-        c.slot = self.slot(leg)
-        c.a = a
-        self.command(&c)
-        return c.slot
-
-    cdef int slot(self, object leg) except -1:
-        if leg not in self.sockets:
-            raise EngineError(f"leg {leg} is not open")
-        return leg & 0xFFFF
+        self.held = {}              # prompt -> the array it plays from
+        self.remotes = {}           # leg -> payload of its keys
 
     # --- legs ---------------------------------------------------------------------------------------------------
 
-    cdef int reclaim(self) except -1:
-        """Takes back the legs the engine let go of: their sockets are closed, their slots are free."""
-        cdef Leg *l
-        for leg in list(self.waiting):
-            l = self.m.desk.legs[<int>(leg & 0xFFFF)]
-            if load32(&l.state, ACQUIRE) == LEG_GONE:
-                self.sockets.pop(("closing", leg)).close()
-                store32(&l.state, LEG_FREE, RELEASE)
-                self.waiting.remove(leg)
-        return 0
+    def open_leg(self, str bind_ip, int port=0, near=None):
+        """Binds a UDP socket for RTP (the given port, or an even one the system chose) and one for RTCP above it.
 
-    cdef int free_slot(self) except -1:
-        cdef int k
-        for k in range(self.m.top):
-            if load32(&self.m.desk.legs[k].state, ACQUIRE) == LEG_FREE:
-                return k
-        if self.m.top == self.m.desk.max_legs:
-            raise EngineError(f"all {self.m.desk.max_legs} legs are in use")
-        self.m.desk.legs[self.m.top] = self.new_leg(self.m.top)
-        store32(&self.m.top, self.m.top + 1, RELEASE)
-        return self.m.top - 1
-
-    cdef Leg *new_leg(self, int slot) except NULL:
-        cdef Leg *l = <Leg *>calloc(1, sizeof(Leg))
-        if l == NULL or ring_open(&l.up, UP_SAMPLES, 2) or ring_open(&l.down, DOWN_SAMPLES, 2) or ring_open(&l.taps, TAP_SAMPLES, 4):
-            raise MemoryError
-        l.slot = slot
-        l.fd = -1
-        l.webrtc = vad_open(self.vad_mode)
-        return l
-
-    def open_leg(self, str bind_ip, int port=0):
-        """Binds a UDP socket: the given port, or an even one the system chose. Gives (leg, port).
-
-        Raises OSError where the port is taken and EngineError where no leg is free.
+        Gives (leg, port). `near`: a leg whose thread to share. Raises OSError where the port is taken and EngineError
+        where no leg is free.
         """
-        cdef Command c
         cdef Leg *l
-        cdef int slot
+        cdef int thread, index
         self.reclaim()
-        slot = self.free_slot()
-        sock, bound = bind(bind_ip, port)
-        l = self.m.desk.legs[slot]
-        self.generations[slot] = (self.generations[slot] + 1) & 0x7FFF or 1
+        thread = self.thread_of(near) if near in self.sockets else self.loads.index(min(self.loads))
+        index = self.take_index(thread)
+        try:
+            rtp, rtcp, bound = pair(bind_ip, port)
+        except OSError:
+            self.free[thread].insert(0, index)
+            raise
+        slot = index * self.threads + thread
+        self.generations[slot] = (self.generations.get(slot, 0) + 1) & 0x7FFF or 1
         leg = slot | self.generations[slot] << 16
-        clear_leg(l, self.vad_mode)
-        l.handle = leg
-        l.fd = sock.fileno()
-        store32(&l.state, LEG_TAKEN, RELEASE)
+        l = self.machines[thread].legs[index]
+        vad_close(l.webrtc)
+        l.webrtc = vad_open(self.vad_mode)
+        ring_renew(&l.up)
+        ring_renew(&l.down)
+        ring_renew(&l.taps)
+        leg_clear(l, leg)
+        l.fd = rtp.fileno()
+        l.control_fd = rtcp.fileno() if rtcp is not None else -1
         l.wire.ssrc, l.wire.stamp = (int(v) for v in self.random.integers(0, 1 << 32, 2))
         l.wire.seq = int(self.random.integers(0, 1 << 16))
-        self.sockets[leg] = sock
-        memset(&c, 0, sizeof(Command))
-        c.what = DO_OPEN
-        c.slot = slot
+        rtcp_open(&l.rtcp, int(self.random.integers(1, 1 << 62)))
+        store32(&l.state, LEG_TAKEN, RELEASE)
+        self.sockets[leg] = (rtp, rtcp)
+        self.loads[thread] += 1
         try:
-            self.command(&c)
+            self.simple(DO_OPEN, leg)
         except EngineError:
-            self.sockets.pop(leg).close()
+            for sock in self.sockets.pop(leg):
+                if sock is not None:
+                    sock.close()
             store32(&l.state, LEG_FREE, RELEASE)
             raise
         return leg, bound
 
     def close_leg(self, leg):
-        """The handle is dead from now on; the socket closes as soon as the engine let go of it."""
-        self.simple(DO_CLOSE, leg, 0)
-        self.sockets[("closing", leg)] = self.sockets.pop(leg)
+        """The handle is dead from now on; the sockets close as soon as the engine let go of them."""
+        self.leave(leg)
+        self.simple(DO_CLOSE, leg)
+        self.loads[self.thread_of(leg)] -= 1
+        self.closing[leg] = self.sockets.pop(leg)
         self.remotes.pop(leg, None)
-        self.waiting.append(leg)
         self.reclaim()
 
-    def set_remote(self, leg, str ip, int port, int payload=0, int dtmf_payload=-1, bint send=True, bint receive=True):
-        """Where to send (until the first valid packets say better) and which payload types: 0 PCMU or 8 PCMA, and the
-        RFC 4733 type or -1."""
+    def set_remote(
+        self, leg, str ip, int port, int payload=0, int dtmf_payload=-1, bint send=True, bint receive=True, codecs=None,
+        int noise_payload=-1, rtcp_port=None,
+    ):
+        """What was agreed with the peer: where to send (until the first valid packets say better) and which payload types.
+
+        `payload`: the one to send, whose codec decides the leg's rate (8 or 16 kHz); `codecs`: what may come, {payload:
+        "PCMU" | "PCMA" | "G722" | "L16/8000" | "L16/16000" | "opus"}; `dtmf_payload`: RFC 4733, -1 keys go in the audio;
+        `noise_payload`: 13 where RFC 3389 was agreed; `rtcp_port`: None one above, 0 on the same port, -1 no RTCP.
+        """
         cdef Command c
-        if payload not in (0, 8) or not 0 < port < 65536 or not -1 <= dtmf_payload < 128:
-            raise EngineError(f"payload {payload}, DTMF payload {dtmf_payload} or port {port} can't be used")
-        try:
-            address = socket.inet_aton(ip)
-        except OSError:
-            raise EngineError(f"{ip!r} is not an IPv4 address") from None
+        cdef Leg *l = self.leg(leg)
+        agreed = dict(AGREED if codecs is None else codecs)
+        if payload not in agreed or not 0 < port < 65536 or not -1 <= dtmf_payload < 128 or not -1 <= noise_payload < 128:
+            raise EngineError(f"payload {payload}, DTMF payload {dtmf_payload}, noise payload {noise_payload} or port {port} can't be used")
         memset(&c, 0, sizeof(Command))
         c.what = DO_REMOTE
-        c.slot = self.slot(leg)
-        c.a = payload
-        c.b = dtmf_payload
-        c.flags = send | receive << 1
-        c.port = htons(<uint16_t>port)
-        memcpy(&c.ip, <char *>(<bytes>address), 4)
-        self.command(&c)
+        c.index = l.index
+        for number, name in agreed.items():
+            if not 0 <= number < 128:
+                raise EngineError(f"{number} is no payload number")
+            c.detail.wire.codecs[<int>number] = self.codec_of(l, name)
+        try:
+            address_fill(&c.detail.wire.signalled, ip, port)
+            self.control_address(&c.detail.wire.control, ip, port, rtcp_port)
+        except ValueError as error:
+            raise EngineError(str(error)) from None
+        if (self.sockets[leg][0].family == socket.AF_INET6) != (c.detail.wire.signalled.size == 28):
+            raise EngineError(f"a leg bound to {self.sockets[leg][0].getsockname()[0]} can't send to {ip}")
+        c.detail.wire.payload = payload
+        c.detail.wire.codec = c.detail.wire.codecs[payload]
+        c.detail.wire.key_payload = dtmf_payload
+        c.detail.wire.noise_payload = noise_payload
+        c.detail.wire.reports = 2 if rtcp_port == 0 or (rtcp_port is not None and rtcp_port == port) else 0 if rtcp_port == -1 else 1
+        if c.detail.wire.reports == 1 and l.control_fd < 0:
+            c.detail.wire.reports = 0
+        c.detail.wire.send = send
+        c.detail.wire.receive = receive
+        self.command(self.thread_of(leg), &c)
         self.remotes[leg] = dtmf_payload
 
-    def bridge(self, a, b):
-        """Each hears the other, until `unbridge` or the end of either."""
-        if a == b:
-            raise EngineError("a leg can't be bridged with itself")
-        self.simple(DO_BRIDGE, a, self.slot(b))
+    cdef int codec_of(self, Leg *l, name) except -1:
+        """A codec by its name; memory for Opus is taken here, never on the engine's thread."""
+        found = codec.NAMES.get(name)
+        if found is None:
+            raise EngineError(f"the codec {name!r} is none of {', '.join(codec.NAMES)}")
+        missing = codec.available()[name]
+        if missing:
+            raise EngineError(missing)
+        if found == CODEC_OPUS and (coder_open(&l.coder_in) or coder_open(&l.coder_out)):
+            raise MemoryError
+        return found
 
-    def unbridge(self, a):
-        self.simple(DO_UNBRIDGE, a, 0)
+    cdef int control_address(self, Address *to, str ip, int port, rtcp_port) except -1:
+        if rtcp_port is None:
+            rtcp_port = port + 1 if port < 65535 else port
+        address_fill(to, ip, port if rtcp_port <= 0 else rtcp_port)
+        return 0
+
+    def set_keys(self, leg, str profile, const uint8_t[::1] own not None, const uint8_t[::1] peer not None):
+        """SRTP from now on: `profile` as in RFC 4568 and RFC 7714, master key and salt of each side (30 octets, 28 for GCM)."""
+        cdef Command c
+        cdef Leg *l = self.leg(leg)
+        cdef Srtp *s
+        cdef int number
+        try:
+            number = srtp_profile(profile)
+        except ValueError as error:
+            raise EngineError(str(error)) from None
+        s = <Srtp *>calloc(1, sizeof(Srtp))
+        if s == NULL:
+            raise MemoryError
+        if srtp_create(s, number, &own[0], <int>own.shape[0], &peer[0], <int>peer.shape[0]):
+            free_plain(<uintptr_t>s)
+            raise EngineError(f"the keys are not right for {profile}: {own.shape[0]} and {peer.shape[0]} octets")
+        memset(&c, 0, sizeof(Command))
+        c.what = DO_SECURE
+        c.index = l.index
+        c.srtp = s
+        try:
+            self.command(self.thread_of(leg), &c)
+        except EngineError:
+            free_srtp(<uintptr_t>s)
+            raise
+        self.buried[<uintptr_t>s] = (1, free_srtp)
 
     def send_dtmf(self, leg, str digits, int ms=100):
-        """Queues RFC 4733 events of `ms` (40..8000) each, 60 ms apart; at most 64 digits."""
+        """Queues keys of `ms` (40..8000) each, 60 ms apart; at most 64. RFC 4733 where it was agreed, tones otherwise."""
         cdef Command c
         codes = [DIGITS.find(d) for d in digits.upper()]
         if -1 in codes or not 1 <= len(codes) <= KEYS or not 40 <= ms <= 8000:
             raise EngineError(f"digits must be 1..{KEYS} of {DIGITS} and ms 40..8000")
-        if self.remotes.get(leg, -1) < 0:
-            self.slot(leg)
-            raise EngineError(f"leg {leg} has no DTMF payload type")
         memset(&c, 0, sizeof(Command))
         c.what = DO_KEYS
-        c.slot = self.slot(leg)
-        c.a = ms * 8
+        c.index = self.leg(leg).index
+        if leg not in self.remotes:
+            raise EngineError(f"leg {leg} has no peer yet")
+        c.a = ms
         c.n = len(codes)
         for k, code in enumerate(codes):
-            c.ids[k] = code
-        self.command(&c)
+            c.detail.ids[k] = code
+        self.command(self.thread_of(leg), &c)
+
+    def inband_dtmf(self, leg, bint on):
+        """Keys are looked for in the audio; by itself so where `set_remote` named no telephone-event."""
+        self.simple(DO_TONES, leg, on)
+
+    def auto_gain(self, leg, bint on):
+        """A quiet caller is made louder for everybody who listens."""
+        self.simple(DO_GAIN, leg, on)
+
+    def echo(self, leg, bint on):
+        """What is heard, after the jitter buffer, is said again at -1 dB."""
+        self.simple(DO_ECHO, leg, on)
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
-    def load_prompt(self, pcm):
-        """Copies int16 8 kHz samples (at least one); gives an id any leg may play."""
+    def load_prompt(self, pcm, int rate=8000):
+        """int16 samples at 8 or 16 kHz, shared, not copied: they must not change while the prompt is loaded. Gives an id any
+        leg may play; a leg of the other rate converts it as it plays."""
+        cdef const int16_t[::1] samples
         cdef Prompt *p
-        cdef const int16_t[::1] samples = np.ascontiguousarray(pcm, dtype=np.int16).reshape(-1)
-        cdef int k
-        if samples.shape[0] == 0:
+        array = np.ascontiguousarray(pcm, dtype=np.int16).reshape(-1)
+        if rate not in (8000, 16000):
+            raise EngineError(f"a prompt has 8000 or 16000 samples a second, not {rate}")
+        array = array[: len(array) // 2 * 2] if rate == 16000 else array
+        if len(array) == 0:
             raise EngineError("a prompt needs at least one sample")
+        samples = array
         for k in range(MAX_PROMPTS):
-            p = &self.m.desk.prompts[k]
+            p = &self.prompts[<int>k]
             if p.pcm != NULL and load32(&p.gone, ACQUIRE):
-                free(p.pcm)
                 memset(p, 0, sizeof(Prompt))
+                self.held.pop(k, None)
             if p.pcm == NULL:
                 break
         else:
             raise EngineError(f"all {MAX_PROMPTS} prompts are in use")
-        p.pcm = <int16_t *>malloc(samples.shape[0] * 2)
-        if p.pcm == NULL:
-            raise MemoryError
-        memcpy(p.pcm, &samples[0], samples.shape[0] * 2)
-        p.samples = <int32_t>samples.shape[0]
-        self.prompt_ids.add(k)
+        self.held[k] = (array, True)
+        p.samples = <int>samples.shape[0]
+        p.wide = rate == 16000
+        p.pcm = &samples[0]
         return k
 
     def free_prompt(self, int prompt):
         """The id is dead from now on; legs that play it still do to the end."""
-        cdef Command c
-        if prompt not in self.prompt_ids:
+        if not self.held.get(prompt, (None, False))[1]:
             raise EngineError(f"prompt {prompt} is not loaded")
-        memset(&c, 0, sizeof(Command))
-        c.what = DO_FREE_PROMPT
-        c.a = prompt
-        self.command(&c)
-        self.prompt_ids.discard(prompt)
+        self.held[prompt] = (self.held[prompt][0], False)
+        prompt_doom(&self.prompts[prompt])
 
-    def play(self, leg, prompts, token, bint loop=False, bint barge_in=False, bint keys_stop=False, bint append=False):
+    def play(self, leg, prompts, token, bint loop=False, bint barge_in=False, bint keys_stop=False, bint append=False, bint over=False):
         """Plays prompts (1..64 ids) one after the other in place of what plays, or after it.
 
-        Gives PROMPT_STARTED and PROMPT_DONE with `token`. `loop`: from the start again, until something is appended.
+        Gives PROMPT_STARTED and PROMPT_DONE with `token`. `loop`: from the start again, until something is appended. `over`:
+        mixed over what the leg hears from its room, in place of nothing.
         """
         cdef Command c
-        cdef int slot = self.slot(leg)
+        cdef Leg *l = self.leg(leg)
         ids = list(prompts)
         if not 1 <= len(ids) <= NAMED:
             raise EngineError(f"1..{NAMED} prompts can be played at once, not {len(ids)}")
-        unknown = [i for i in ids if i not in self.prompt_ids]
+        unknown = [i for i in ids if not self.held.get(i, (None, False))[1]]
         if unknown:
             raise EngineError(f"prompt {unknown[0]} is not loaded")
         memset(&c, 0, sizeof(Command))
         c.what = DO_PLAY
-        c.slot = slot
+        c.index = l.index
         c.token = token
         c.a = append
-        c.flags = (PLAY_LOOP if loop else 0) | (PLAY_BARGE if barge_in else 0) | (PLAY_KEYS if keys_stop else 0)
+        c.flags = (
+            (PLAY_LOOP if loop else 0) | (PLAY_BARGE if barge_in else 0) | (PLAY_KEYS if keys_stop else 0) | (PLAY_OVER if over else 0)
+        )
         c.n = len(ids)
         for k, prompt in enumerate(ids):
-            c.ids[k] = prompt
-        self.command(&c)
+            c.detail.ids[k] = prompt
+            prompt_take(&self.prompts[<int>prompt], 1)
+        try:
+            self.command(self.thread_of(leg), &c)
+        except EngineError:
+            for prompt in ids:
+                prompt_let_go(&self.prompts[<int>prompt])
+            raise
 
     def resume(self, leg):
         """A prompt muted by speech goes on where it was muted."""
-        self.simple(DO_RESUME, leg, 0)
+        self.simple(DO_RESUME, leg)
 
     def stop_play(self, leg):
-        self.simple(DO_STOP, leg, 0)
+        self.simple(DO_STOP, leg)
 
     # --- audio --------------------------------------------------------------------------------------------------
 
     def listen(self, leg, bint on):
         """Arms the gate: from the next speech on, 400 ms before it and every frame after it can be read."""
-        cdef int slot = self.simple(DO_LISTEN, leg, on)
-        ring_drop(&self.m.desk.legs[slot].up)
+        self.simple(DO_LISTEN, leg, on)
+        ring_drop(&self.leg(leg).up)
 
     def read(self, leg, int16_t[::1] out not None):
         """Copies 16 kHz samples into `out`; gives how many."""
-        cdef Leg *l = self.m.desk.legs[self.slot(leg)]
+        cdef Leg *l = self.leg(leg)
         cdef uint64_t floor = load64(&l.up_floor, ACQUIRE)
         if out.shape[0] == 0:
             return 0
@@ -356,13 +320,15 @@ cdef class Engine:
         return ring_take(&l.up, &out[0], <uint32_t>out.shape[0])
 
     def write(self, leg, const int16_t[::1] pcm not None):
-        """Live audio, 8 kHz, heard where no prompt plays and no peer is bridged; gives how many samples fitted."""
-        cdef Leg *l = self.m.desk.legs[self.slot(leg)]
+        """Live audio, 8 kHz, heard where no prompt plays and the leg is in no room; gives how many samples fitted."""
+        cdef Leg *l = self.leg(leg)
         return ring_fill(&l.down, &pcm[0], <uint32_t>pcm.shape[0]) if pcm.shape[0] else 0
 
-    def tap(self, leg, bint on):
-        """Recording of what the leg says (left) and hears (right), 160 pairs a tick at 8 kHz."""
-        self.simple(DO_TAP, leg, on)
+    def tap(self, leg, bint on, int rate=8000):
+        """Recording of what the leg says (left) and hears (right), 20 ms of pairs a tick at 8 or 16 kHz."""
+        if rate not in (8000, 16000):
+            raise EngineError(f"a recording has 8000 or 16000 samples a second, not {rate}")
+        self.simple(DO_TAP, leg, on, rate == 16000)
 
     def mask(self, leg, bint on):
         """While on, the tap is silent and keys are marked."""
@@ -370,60 +336,47 @@ cdef class Engine:
 
     def read_tap(self, leg, int16_t[:, ::1] out not None):
         """Copies pairs into `out` (n, 2); gives how many."""
-        cdef Leg *l = self.m.desk.legs[self.slot(leg)]
+        cdef Leg *l = self.leg(leg)
         if out.shape[1] != 2:
             raise EngineError("the tap is read into an array of shape (n, 2)")
         return ring_take(&l.taps, &out[0, 0], <uint32_t>out.shape[0]) if out.shape[0] else 0
 
-    # --- what happened ------------------------------------------------------------------------------------------
-
-    def events(self):
-        """All events that wait, as (kind, leg, at_ns, a, b); empties `fd`."""
-        cdef Event e
-        try:
-            os.read(self.fd, 8)
-        except BlockingIOError:
-            pass
-        out = []
-        while ring_take(&self.m.desk.events, &e, 1):
-            out.append((e.kind, e.leg, e.at, e.a, e.b))
-        if self.waiting:
-            self.reclaim()
-        return out
+    # --- figures ------------------------------------------------------------------------------------------------
 
     def stats(self, leg):
-        """Counters of one leg; `jitter_ms` as in RFC 3550, `remote` as (ip, port)."""
-        cdef Leg *l = self.m.desk.legs[self.slot(leg)]
-        cdef bytes address = (<char *>&l.wire.to.sin_addr.s_addr)[:4]
+        """Counters of one leg. `jitter_ms` as in RFC 3550, `remote` as (ip, port); `rtt_ms`, `remote_lost`,
+        `remote_fraction_lost` and `remote_jitter_ms` as the peer's newest RTCP says, None before; `mos` by the E-model."""
+        cdef Leg *l = self.leg(leg)
+        cdef int clock = CODECS[l.timeline.codec].clock if l.timeline.codec else 8000
+        cdef int64_t lost = source_lost(&l.source), late = l.jitter.late
+        cdef double expected = l.source.received + lost
+        cdef double missing = 100.0 * (lost + late) / expected if expected else 0.0
+        reported = l.rtcp.reported
+        rtt = l.rtcp.rtt / 1e6 if l.rtcp.rtt >= 0 else None
+        delay = l.jitter.delay_ms + 20.0 + (rtt or 0.0) / 2
         return {
             "packets_sent": l.wire.packets, "octets_sent": l.wire.octets, "send_failed": l.wire.failed,
-            "packets_received": l.source.received, "octets_received": l.octets_in, "lost": source_lost(&l.source),
-            "duplicate": l.source.duplicate, "late": l.jitter.late, "discarded": l.discarded,
-            "concealed_samples": l.jitter.concealed, "jitter_ms": l.source.jitter / 8.0,
-            "remote": (socket.inet_ntoa(address), htons(l.wire.to.sin_port)) if l.wire.known or l.latch.done else None,
+            "packets_received": l.source.received, "octets_received": l.octets_in, "lost": lost,
+            "duplicate": l.source.duplicate, "late": late, "discarded": l.discarded,
+            "concealed_samples": l.jitter.concealed, "jitter_ms": l.source.jitter * 1000.0 / clock,
+            "remote": net.text_of((<char *>l.wire.to.octets)[: l.wire.to.size]) if l.wire.to.size else None,
             "latched": bool(l.latch.done), "muted_frames": l.playout.muted_frames,
             "voiced_frames": l.ears.voiced_total // 2, "up_refused": l.up.refused // 320, "tap_refused": l.taps.refused // 160,
-            "down_refused": l.down.refused, "ssrc": l.wire.ssrc,
+            "down_refused": l.down.refused, "ssrc": l.wire.ssrc, "rate": 16000 if l.wide else 8000,
+            "codec": CODEC_NAMES[l.wire.codec], "delay_ms": l.jitter.delay_ms, "target_ms": l.jitter.target_ms,
+            "stretched": l.jitter.stretched, "dropped": l.jitter.dropped, "noise_frames": l.noise_frames,
+            "level_dbm0": l.gain.level_dbm0, "srtp_replayed": l.srtp.replayed if l.srtp != NULL else 0,
+            "srtp_forged": l.srtp.forged if l.srtp != NULL else 0, "rtt_ms": rtt,
+            "remote_lost": l.rtcp.remote_lost if reported else None,
+            "remote_fraction_lost": float(l.rtcp.remote_fraction) if reported else None,
+            "remote_jitter_ms": l.rtcp.remote_jitter * 1000.0 / CODECS[l.wire.codec].clock if reported and l.wire.codec else None,
+            "mos": quality_mos(l.timeline.codec or l.wire.codec, missing, 1.0, delay),
         }
 
-    def lateness(self):
-        """Packets sent by lateness in 100 us buckets since the last call; int64, the last bucket is 50 ms or more."""
-        cdef int64_t now
-        cdef int k
-        out = np.zeros(BUCKETS, np.int64)
-        for k in range(BUCKETS):
-            now = self.m.late[k]
-            out[k] = now - self.late_read[k]
-            self.late_read[k] = now
-        return out
 
-    def counters(self):
-        """Totals of the engine: sub-ticks of 1 ms, those that began one or more late or never, CPU nanoseconds, and so on."""
-        return {
-            "ticks": self.m.ticks, "overruns": self.m.overruns, "skipped": self.m.skipped, "cpu_ns": self.m.busy_ns,
-            "realtime": bool(self.m.realtime), "garbage": self.m.desk.garbage, "ring_full": self.m.desk.ring_full,
-            "events_refused": self.m.desk.events_refused, "legs": len(self.sockets) - len(self.waiting),
-        }
+cdef void ring_renew(Ring *r):
+    ring_drop(r)
+    r.refused = 0
 
 
 cdef void ring_take_until(Ring *r, uint64_t floor) noexcept nogil:
@@ -432,49 +385,3 @@ cdef void ring_take_until(Ring *r, uint64_t floor) noexcept nogil:
     while r.tail < floor:
         left = floor - r.tail
         ring_take(r, sink, <uint32_t>(left if left < 256 else 256))
-
-
-cdef int clear_leg(Leg *l, int vad_mode) except -1:
-    """A leg as good as new; its rings are kept."""
-    cdef Ring up = l.up, down = l.down, taps = l.taps
-    cdef void *webrtc = l.webrtc
-    cdef int slot = l.slot
-    vad_close(webrtc)
-    memset(l, 0, sizeof(Leg))
-    l.slot = slot
-    l.webrtc = vad_open(vad_mode)
-    l.up = up
-    l.down = down
-    l.taps = taps
-    ring_drop(&l.up)
-    ring_drop(&l.down)
-    ring_drop(&l.taps)
-    l.up.refused = l.down.refused = l.taps.refused = 0
-    l.peer = -1
-    l.wire.key_payload = -1
-    l.wire.fresh = True
-    jitter_open(&l.jitter, 8000)
-    ears_open(&l.ears, l.webrtc)
-    return 0
-
-
-def bind(ip, port):
-    """A UDP socket on an even port; the system's choice where `port` is 0."""
-    for attempt in range(64):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            sock.bind((ip, port))
-        except OSError:
-            sock.close()
-            raise
-        bound = sock.getsockname()[1]
-        if bound % 2 == 0 or port:
-            return sock, bound
-        sock.close()
-        try:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            sock.bind((ip, bound - 1))
-            return sock, bound - 1
-        except OSError:
-            sock.close()
-    raise OSError(errno.EADDRINUSE, "no even port is free")

@@ -1,14 +1,24 @@
-"""One leg: a socket, what comes in by it, what goes out by it. Everything here runs on the engine's thread."""
+"""One leg: sockets, what comes in by them, what goes out by them. Everything here runs on the engine's thread."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from native.clib cimport sockaddr_in
+from native.codec cimport Coder
+from native.desk cimport Desk
+from native.dtmf cimport Dtmf, DtmfOut
 from native.ears cimport Ears
-from native.jitter cimport FRAME, Jitter
-from native.playout cimport Playout, Prompt
-from native.resample cimport Doubler
+from native.gain cimport Gain
+from native.intake cimport Intake
+from native.io cimport Io
+from native.jitter cimport Jitter
+from native.latch cimport Latch
+from native.net cimport Address
+from native.playout cimport Playout
+from native.resample cimport Doubler, Halver
 from native.rings cimport Ring
+from native.room cimport FRAME, WIDE, Link, Room, Voice
+from native.rtcp cimport Rtcp
 from native.rtp cimport KeyIn, RtpSource
+from native.srtp cimport Srtp
 
 cdef enum:
     PREROLL = 20            # frames kept for the start of an utterance: 400 ms
@@ -16,39 +26,21 @@ cdef enum:
     LEG_FREE = 0
     LEG_OPEN = 1
     LEG_TAKEN = 3           # prepared by the commanding thread, not yet seen by the engine
-    LEG_GONE = 2            # the engine let go of it; its socket may be closed
-
-cdef enum:                  # event kinds
-    SPEECH_STARTED = 1
-    SPEECH_ENDED = 2
-    KEY = 3
-    PROMPT_STARTED = 4
-    PROMPT_MUTED = 5
-    PROMPT_DONE = 6
-    RTP_LATCHED = 7
-    RTP_LOST = 8
-    RTP_BACK = 9
-    RING_FULL = 10
-
-cdef enum:                  # which ring was full
-    FULL_EVENTS = 0
-    FULL_UP = 1
-    FULL_TAP = 2
-
-cdef struct Event:
-    int32_t kind
-    int32_t leg
-    int64_t at
-    int64_t a
-    int64_t b
+    LEG_GONE = 2            # the engine let go of it; its sockets may be closed
 
 cdef struct Wire:           # the way out
-    sockaddr_in to
+    Address to
+    Address control         # where RTCP goes
+    Address signalled       # what the offer or answer said
     bint known
     bint send
     bint receive
+    uint8_t codecs[128]     # by payload number, CODEC_NONE where nothing was agreed
     int payload
+    int codec
     int key_payload
+    int noise_payload
+    int reports             # RTCP: 0 none, 1 on a port of its own, 2 on the port of RTP
     uint16_t seq
     uint32_t stamp
     uint32_t ssrc
@@ -57,54 +49,74 @@ cdef struct Wire:           # the way out
     int64_t octets
     int64_t failed
 
-cdef struct Latch:          # symmetric RTP: where valid packets come from
-    bint done
-    uint32_t ip
-    uint16_t port
-    uint32_t next_ip        # a source that may become the one
-    uint16_t next_port
-    uint32_t next_ssrc
-    uint16_t next_seq
-    int in_a_row
-
 cdef struct KeysOut:
     uint8_t event[KEYS]
-    int32_t length[KEYS]    # timestamp units
+    int32_t ticks[KEYS]     # how long
     int head
     int count
-    int sent                # timestamp units of the current event
+    int sent                # ticks of the current event
     int ends                # end packets sent
     int gap                 # ticks of silence still to come
     uint32_t stamp
 
+cdef struct Timeline:       # from RTP timestamps (extended) to samples at the leg's rate
+    int codec
+    int64_t stamp
+    int64_t sample
+    int64_t next            # the sample after the newest packet
+
 cdef struct Leg:
     int32_t state           # atomic
     int32_t handle
-    int32_t slot
+    int32_t index           # among the legs of its thread
     int fd
+    int control_fd          # RTCP; -1 none
+    bint wide               # 16 kHz, else 8
     Wire wire
     Latch latch
     RtpSource source
+    Timeline timeline
+    Intake intake
+    Coder coder_in
+    Coder coder_out
+    Jitter jitter
+    Srtp *srtp              # NULL: plain RTP
+    Rtcp rtcp
     KeyIn key
     int64_t key_at
     KeysOut keys
-    Jitter jitter
+    bint tones              # keys are looked for in the audio
+    Dtmf dtmf
+    DtmfOut dtmf_out
+    bint auto_gain
+    Gain gain
+    int quiet_ticks         # silence being sent
     Ears ears
     void *webrtc
+    Halver ear_halver
+    Doubler in_doubler      # for a codec whose rate is not the leg's
+    Halver in_halver
     Playout playout
-    int32_t peer            # slot, -1 alone
-    int16_t across[3][FRAME]    # frames from the peer
-    int crossing
+    Voice voice             # what this leg said this tick
+    bint echoing
+    Room *room              # NULL alone; on this thread
+    int seat
+    Link *link              # the room is on another thread
     bint listening
     bint flowing            # frames go up the ring
     bint tapped
+    bint tap_wide
     bint masked
-    Doubler doubler
-    int16_t past[PREROLL][FRAME]
+    Doubler doubler         # up the ring
+    Doubler down_doubler
+    Doubler tap_double[2]
+    Halver tap_halve[2]
+    Halver said_halver
+    int16_t past[PREROLL][WIDE]
     int past_at
     Ring up                 # 16 kHz, to Python
     Ring down               # 8 kHz, from Python
-    Ring taps               # 8 kHz stereo, to Python
+    Ring taps               # stereo, to Python
     uint64_t up_floor       # atomic: samples before this one belong to an older utterance
     bint up_full
     bint tap_full
@@ -113,25 +125,15 @@ cdef struct Leg:
     int64_t heard_at        # newest valid packet
     int64_t octets_in
     int64_t discarded
-    int64_t muted_frames
+    int64_t noise_frames
 
-cdef struct Desk:           # what all legs of an engine share
-    Leg **legs
-    int32_t max_legs
-    Prompt *prompts
-    Ring events
-    int64_t events_refused
-    bint events_full
-    int posted              # events since the eventfd was written
-    int64_t garbage
-    int64_t ring_full
-
-cdef void post(Desk *d, int32_t kind, int32_t leg, int64_t at, int64_t a, int64_t b) noexcept nogil
-cdef void leg_receive(Desk *d, Leg *l, int64_t now) noexcept nogil
-cdef void leg_send(Desk *d, Leg *l, int64_t now) noexcept nogil
-cdef void leg_listen(Leg *l, bint on) noexcept nogil
-cdef void leg_overheard(Desk *d, Leg *l) noexcept nogil
+cdef void leg_clear(Leg *l, int32_t handle) noexcept nogil
+cdef void leg_listen(Desk *d, Leg *l, bint on) noexcept nogil
 cdef void leg_rearm(Desk *d, Leg *l, int64_t now) noexcept nogil
 cdef void leg_stop(Desk *d, Leg *l, int64_t now) noexcept nogil
-cdef void leg_alone(Desk *d, Leg *l) noexcept nogil
-cdef void leg_remote(Leg *l, uint32_t ip, uint16_t port, int payload, int key_payload, bint send, bint receive) noexcept nogil
+cdef void leg_ended(Desk *d, Leg *l, int64_t now, int stopped) noexcept nogil
+cdef void leg_remote(Leg *l, const Wire *said) noexcept nogil
+cdef void leg_seat(Leg *l, Room *room, int seat, Link *link) noexcept nogil
+cdef void leg_keys(Leg *l, const int32_t *codes, int n, int ms) noexcept nogil
+cdef void leg_flow(Desk *d, Leg *l) noexcept nogil
+cdef void leg_push(Desk *d, Leg *l, const int16_t *frame) noexcept nogil

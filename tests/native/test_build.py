@@ -9,7 +9,10 @@ import pytest
 from Cython.Compiler.Main import CompilationOptions, compile_single
 
 NATIVE = Path(__file__).resolve().parents[2] / "native"
-ENGINE = ["rings", "g711", "resample", "rtp", "jitter", "echo", "vad", "ears", "playout", "leg", "loop"]
+ENGINE = [
+    "rings", "net", "io", "g711", "g722", "opus", "codec", "intake", "resample", "rtp", "rtcp", "srtp", "quality", "jitter",
+    "echo", "vad", "ears", "dtmf", "gain", "mix", "desk", "latch", "playout", "room", "leg", "inbound", "outbound", "loop",
+]
 """Units whose functions run on the engine's thread."""
 
 GIL = re.compile(r"__Pyx_ErrOccurredWithGIL|__Pyx_PyGILState_Ensure|PyGILState_Ensure|__Pyx_WriteUnraisable")

@@ -1,0 +1,42 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Which source is the peer: the signalled address at its first packet, another after three valid ones in a row; then it is
+kept, until it is silent for a second. `proven` packets (authenticated by SRTP) teach at once, and where keys are set no
+other packet gets here.
+"""
+
+from libc.string cimport memset
+
+from native.net cimport address_same
+
+cdef enum:
+    IN_A_ROW = 3            # valid packets that make a new source the one
+
+cdef int64_t MOVED_NS = 1_000_000_000       # a latched source silent this long may be replaced
+
+
+cdef void latch_clear(Latch *k) noexcept nogil:
+    memset(k, 0, sizeof(Latch))
+
+
+cdef int latch_packet(
+    Latch *k, const Address *source, const Address *signalled, uint32_t ssrc, uint16_t seq, int64_t silent_ns, bint proven
+) noexcept nogil:
+    """Gives a LATCH_ value for one valid packet. `silent_ns`: since the last packet that was this leg's."""
+    if k.done and address_same(source, &k.source):
+        k.in_a_row = 0
+        return LATCH_HEARD
+    if k.done and silent_ns < MOVED_NS and not proven:
+        return LATCH_STRANGER
+    if k.in_a_row and address_same(source, &k.next) and ssrc == k.next_ssrc and seq == k.next_seq:
+        k.in_a_row += 1
+    else:
+        k.in_a_row = 1
+        k.next = source[0]
+        k.next_ssrc = ssrc
+    k.next_seq = <uint16_t>(seq + 1)
+    if proven or k.in_a_row >= IN_A_ROW or address_same(source, signalled):
+        k.done = True
+        k.in_a_row = 0
+        k.source = source[0]
+        return LATCH_MOVED
+    return LATCH_STRANGER if k.done else LATCH_HEARD    # nothing better is known: it is heard, but not yet answered
