@@ -1,6 +1,7 @@
 # cython: language_level=3
 """The engine as Python sees it: handles, commands in, audio out. Called from one thread; never blocks."""
 
+import os
 import socket
 
 import numpy as np
@@ -88,7 +89,7 @@ cdef class Engine(Rooms):
         l.control_fd = rtcp.fileno() if rtcp is not None else -1
         l.wire.ssrc, l.wire.stamp = (int(v) for v in self.random.integers(0, 1 << 32, 2))
         l.wire.seq = int(self.random.integers(0, 1 << 16))
-        rtcp_open(&l.rtcp, int(self.random.integers(1, 1 << 62)))
+        rtcp_open(&l.rtcp, int.from_bytes(os.urandom(8), "little"))
         store32(&l.state, LEG_TAKEN, RELEASE)
         self.sockets[leg] = (rtp, rtcp)
         self.loads[thread] += 1

@@ -11,4 +11,4 @@ cdef void leg_control(Desk *d, Leg *l, uint8_t *octets, int n, const Address *so
 cdef void leg_watch(Desk *d, Leg *l, int64_t now) noexcept nogil
 cdef void leg_decode(Desk *d, Leg *l, bint force, int64_t now) noexcept nogil
 cdef void key_down(Desk *d, Leg *l, int digit, int64_t now) noexcept nogil
-cdef int64_t wall_ntp() noexcept nogil
+cdef int64_t wall_ntp(int64_t now) noexcept nogil

@@ -4,7 +4,7 @@
 from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memset
 
-from native.clib cimport CLOCK_REALTIME, clock_ns
+from native.clib cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_ns
 from native.codec cimport CODEC_NONE, CODECS, codec_decode, coder_reset
 from native.desk cimport (
     KEY, PROMPT_MUTED, RTCP_BYE, RTP_BACK, RTP_LATCHED, RTP_LOST, SPEECH_ENDED, SPEECH_STARTED, post,
@@ -27,6 +27,7 @@ cdef enum:
 
 cdef const char *DIGITS = b"0123456789*#ABCD"
 cdef int64_t SILENT_NS = 5_000_000_000
+cdef int64_t WALL = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC)
 
 
 cdef inline void refuse(Desk *d, Leg *l) noexcept nogil:
@@ -259,7 +260,7 @@ cdef void leg_control(Desk *d, Leg *l, uint8_t *octets, int n, const Address *so
         return
     if l.srtp != NULL:
         n = srtp_open(l.srtp, octets, n, True)
-    if n < 0 or not rtcp_read(&l.rtcp, octets, n, l.wire.ssrc, now, wall_ntp()):
+    if n < 0 or not rtcp_read(&l.rtcp, octets, n, l.wire.ssrc, now, wall_ntp(now)):
         refuse(d, l)
         return
     l.wire.control = source[0]
@@ -268,9 +269,9 @@ cdef void leg_control(Desk *d, Leg *l, uint8_t *octets, int n, const Address *so
         post(d, RTCP_BYE, l.handle, now, 0, 0)
 
 
-cdef int64_t wall_ntp() noexcept nogil:
-    """Wall time as NTP writes it."""
-    return ntp_time(clock_ns(CLOCK_REALTIME))
+cdef int64_t wall_ntp(int64_t now) noexcept nogil:
+    """Wall time as NTP writes it; a wall clock that is set moves nothing here."""
+    return ntp_time(now + WALL)
 
 
 cdef void leg_watch(Desk *d, Leg *l, int64_t now) noexcept nogil:

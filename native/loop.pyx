@@ -14,6 +14,7 @@ from native.outbound cimport leg_report, leg_send
 from native.playout cimport LISTED, PLAY_LAST, playout_add, prompt_let_go
 from native.rings cimport ring_put, ring_take
 from native.room cimport SEATS, Room, Seat, room_far, room_settle
+from native.srtp cimport srtp_adopt
 
 cdef int64_t SUB_NS = 1_000_000
 cdef int64_t STOOD_STILL_NS = 200_000_000   # further behind than this is not caught up with
@@ -163,6 +164,8 @@ cdef void obey(Machine *m, Command *c, int64_t now) noexcept nogil:
     elif c.what == DO_GAIN:
         l.auto_gain = c.a
     elif c.what == DO_SECURE:
+        if l.srtp != NULL:
+            srtp_adopt(c.srtp, l.srtp)
         bury(m, l.srtp)
         l.srtp = c.srtp
 

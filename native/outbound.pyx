@@ -263,9 +263,9 @@ cdef void leg_report(Leg *l, Io *io, bint bye, int64_t now) noexcept nogil:
     sent.stamp_at = now
     packet = io_room(io)
     if bye:
-        size = rtcp_bye(&l.rtcp, &l.source, &sent, now, wall_ntp(), packet, RTCP_LARGEST)
+        size = rtcp_bye(&l.rtcp, &l.source, &sent, now, wall_ntp(now), packet, RTCP_LARGEST)
     else:
-        size = rtcp_write(&l.rtcp, &l.source, &sent, now, wall_ntp(), packet, RTCP_LARGEST)
+        size = rtcp_write(&l.rtcp, &l.source, &sent, now, wall_ntp(now), packet, RTCP_LARGEST)
     if size > 0 and l.srtp != NULL:
         size = srtp_seal(l.srtp, packet, size, True)
     if size > 0:

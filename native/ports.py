@@ -11,8 +11,8 @@ ATTEMPTS = 64
 def pair(ip: str, port: int = 0) -> tuple[socket.socket, socket.socket | None, int]:
     """Sockets bound to `port` and `port` + 1, and the port; where `port` is 0, an even one the system chose.
 
-    The second is None where a given port's neighbour is taken: RTCP then needs the port of RTP. Raises OSError where the
-    port is taken or the address is not this machine's.
+    The second is None where a given port's neighbour is taken: RTCP then needs the port of RTP. Raises OSError where
+    the port is taken or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     for _ in range(ATTEMPTS):

@@ -1,4 +1,4 @@
-"""Who sits where in a room and who hears whom, as the commanding thread knows it. No audio here: the engine gets masks."""
+"""Who sits where in a room and who hears whom, as the commanding thread knows it. The engine gets masks."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gateway.media.engine import Leg, MediaEngine
 from gateway.media.events import KeyPressed, Latched, MediaEvent, PromptDone, PromptStarted, SpeechEnded, SpeechStarted
 from gateway.media.wire import to_wire
 from gateway.speech.tts_recorded import read_wav
+from native.ports import pair
 from tests.media.peer import DTMF, Peer, strength, tone, until
 
 
@@ -113,15 +113,9 @@ async def test_a_bridge_carries_both_ways(engine: MediaEngine, peers: list[Peer]
 
 
 async def test_a_taken_port_range_says_so(engine: MediaEngine) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1] // 2 * 2
-        if port != taken.getsockname()[1]:
-            taken.close()
-            leg = engine.open_leg("127.0.0.1", (port, port))
-            assert leg.port == port
-        with pytest.raises(PortBusy, match=f"{port}-{port}"):
-            engine.open_leg("127.0.0.1", (port, port + 1) if port % 2 else (port, port))
+    taken, port = pair("127.0.0.1")[0::2]
+    with taken, pytest.raises(PortBusy, match=f"{port}-{port}"):
+        engine.open_leg("127.0.0.1", (port, port))
 
 
 async def test_ports_are_even_and_within_the_range(engine: MediaEngine) -> None:

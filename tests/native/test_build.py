@@ -10,8 +10,34 @@ from Cython.Compiler.Main import CompilationOptions, compile_single
 
 NATIVE = Path(__file__).resolve().parents[2] / "native"
 ENGINE = [
-    "rings", "net", "io", "g711", "g722", "opus", "codec", "intake", "resample", "rtp", "rtcp", "srtp", "quality", "jitter",
-    "echo", "vad", "ears", "dtmf", "gain", "mix", "desk", "latch", "playout", "room", "leg", "inbound", "outbound", "loop",
+    "rings",
+    "net",
+    "io",
+    "g711",
+    "g722",
+    "opus",
+    "codec",
+    "intake",
+    "resample",
+    "rtp",
+    "rtcp",
+    "srtp",
+    "quality",
+    "jitter",
+    "echo",
+    "vad",
+    "ears",
+    "dtmf",
+    "gain",
+    "mix",
+    "desk",
+    "latch",
+    "playout",
+    "room",
+    "leg",
+    "inbound",
+    "outbound",
+    "loop",
 ]
 """Units whose functions run on the engine's thread."""
 
@@ -36,6 +62,8 @@ def test_every_c_function_of_the_engine_says_noexcept_nogil(unit: str) -> None:
     for line in re.findall(r"^cdef (?!extern|enum|class|struct)[^=\n]*\(.*\).*:$", text, re.M):
         if re.match(r"cdef void (fill_taps|resolve)\(\)", line):
             continue  # run once, when the module is imported
+        if line.endswith(("except -1:", "except NULL:")):
+            continue  # takes Python objects: only the commanding thread can call it
         assert line.endswith("noexcept nogil:"), line
 
 

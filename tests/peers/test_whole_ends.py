@@ -209,5 +209,6 @@ def test_the_recordings_of_all_these_calls_can_be_played(place: Place) -> None:
     assert len(files) >= 5
     for recording in files:
         with wave.open(str(recording)) as file:
-            assert (file.getnchannels(), file.getframerate()) == (2, 8000)
-            assert file.getnframes() == len(whole.sides(recording)[0])
+            assert file.getnchannels() == (1 if "message" in recording.stem else 2)
+            assert file.getframerate() == 8000
+            assert len(file.readframes(file.getnframes())) == 2 * file.getnchannels() * file.getnframes()
