@@ -124,7 +124,7 @@ def send_and_listen(
     sizes = np.ascontiguousarray(table.sizes.T).astype(np.uint64)
     at, size = sender.pieces["at"], sender.pieces["size"]
     timer = wire.Timer()
-    stretch = 1.0 + order.ppm * 1e-6
+    stretch = 1.0 / (1.0 + order.ppm * 1e-6)
     late: list[int] = []
     for tick in range(ticks):
         at[:] = starts + tick * room

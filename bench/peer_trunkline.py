@@ -96,6 +96,12 @@ def recording(engine: Any, legs: list[int]) -> Heard:
     return echo(engine, legs)
 
 
+def long(engine: Any, legs: list[int]) -> Heard:
+    """The first half in pairs, the rest echoes that are recorded."""
+    half = len(legs) // 2
+    return bridge(engine, legs[:half]) + [[(k + half, db) for k, db in row] for row in recording(engine, legs[half:])]
+
+
 MODES: dict[str, Callable[[Any, list[int]], Heard]] = {
     "echo": echo,
     "playout": playout,
@@ -103,7 +109,10 @@ MODES: dict[str, Callable[[Any, list[int]], Heard]] = {
     "conference": conference,
     "recording": recording,
     "srtp": echo,
+    "long": long,
 }
+RECORDED = {"recording": 0.0, "long": 0.5}
+"""From which part of the legs on they are recorded."""
 
 
 class Busy(threading.Thread):
@@ -127,7 +136,7 @@ class Gateway:
         asked = {"threads": options.threads, "io": options.io}
         given = {name: value for name, value in asked.items() if value}
         try:
-            self.engine: Any = native.Engine(max_legs=options.streams, **given)
+            self.engine: Any = native.Engine(max_legs=options.streams + options.extra, **given)
         except TypeError:
             raise Missing(f"this engine knows no {' and no '.join(given)}") from None
         self.legs: list[int] = []
@@ -140,13 +149,15 @@ class Gateway:
         self._drained = 0.0
         self._up = np.zeros(1 << 17, np.int16)
         self._taps = np.zeros((1 << 17, 2), np.int16)
-        self._recordings: list[Recording] = []
-        for _ in range(options.streams):
+        self._recordings: dict[int, Recording] = {}
+        for k in range(options.streams + options.extra):
             leg, port = self.engine.open_leg(IP)
-            self._number[leg] = len(self.legs)
+            self._number[leg] = k
             self.legs.append(leg)
             self.ports.append(port)
-            self.remote(leg, options)
+            self.remote(leg, options.to[k % len(options.to)], options)
+        self.extra, self.extra_ports = self.legs[options.streams :], self.ports[options.streams :]
+        del self.legs[options.streams :], self.ports[options.streams :]
         if options.srtp:
             need(self.engine, "set_keys")
             keys = packets.keys_of(options.srtp)
@@ -155,20 +166,22 @@ class Gateway:
         self.heard = MODES[options.mode](self.engine, self.legs)
         for leg in self.legs:
             self.engine.listen(leg, True)
-        if options.mode == "recording":
+        if options.mode in RECORDED:
             self.recorder = Recorder()
-            self.folder = tempfile.TemporaryDirectory(prefix="trunkline-bench-")
-            self._recordings = [self.recorder.open(Path(self.folder.name) / f"{k}.wav") for k in range(options.streams)]
+            self._scratch = tempfile.TemporaryDirectory(prefix="trunkline-bench-")
+            folder = options.folder or Path(self._scratch.name)
+            first = int(RECORDED[options.mode] * options.streams)
+            self._recordings = {k: self.recorder.open(folder / f"{k}.wav") for k in range(first, options.streams)}
 
-    def remote(self, leg: int, options: argparse.Namespace) -> None:
-        """Where to send: the generator's one port."""
+    def remote(self, leg: int, port: int, options: argparse.Namespace) -> None:
+        """Where to send: a generator's one port."""
         payload = codecs.PAYLOADS[options.codec]
         events = -1 if options.dtmf == "inband" else speech.EVENT_PAYLOAD
         more = {"rtcp_port": -1} if hasattr(self.engine, "echo") else {}
         if options.codec not in ("PCMU", "PCMA"):
             more["codecs"] = {payload: options.codec}
         try:
-            self.engine.set_remote(leg, IP, options.to, payload, events, **more)
+            self.engine.set_remote(leg, IP, port, payload, events, **more)
         except (TypeError, native.EngineError) as error:
             raise Missing(f"this engine does not take {options.codec}: {error}") from None
 
@@ -199,8 +212,8 @@ class Gateway:
         for _ in range(count):
             leg = self.legs[self._next]
             self.engine.read(leg, self._up)
-            if self._recordings and (n := self.engine.read_tap(leg, self._taps)):
-                self._recordings[self._next].add(self._taps[:n].tobytes())
+            if (file := self._recordings.get(self._next)) and (n := self.engine.read_tap(leg, self._taps)):
+                file.add(self._taps[:n].tobytes())
             self._next = (self._next + 1) % len(self.legs)
 
     def start(self) -> None:
@@ -211,12 +224,13 @@ class Gateway:
         """What the legs counted; everything is closed."""
         self.drain()
         stats = [self.engine.stats(leg) for leg in self.legs]
+        self.extra_stats = [self.engine.stats(leg) for leg in self.extra]
         self.engine.stop()
         if self._recordings:
-            for each in self._recordings:
+            for each in self._recordings.values():
                 each.close()
             self.recorder.close()
-            self.folder.cleanup()
+            self._scratch.cleanup()
         totals: dict[str, float] = {}
         for row in stats:
             for name, value in row.items():
@@ -266,13 +280,22 @@ def serve(gateway: Gateway, busy: Busy | None) -> None:
         busy.ending = True
     io = getattr(gateway.engine, "io", ["plain"])
     totals = gateway.stop()
-    say(digits=gateway.digits, starts=gateway.starts, totals=totals, ring_full=gateway.full, io=io)
+    say(
+        digits=gateway.digits,
+        starts=gateway.starts,
+        totals=totals,
+        extra=gateway.extra_stats,
+        ring_full=gateway.full,
+        io=io,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, required=True)
-    parser.add_argument("--to", type=int, required=True, help="the generator's port")
+    parser.add_argument("--to", type=int, nargs="+", required=True, help="ports of generators, for legs in turn")
+    parser.add_argument("--extra", type=int, default=0, help="more legs, that no stream is sent to")
+    parser.add_argument("--folder", type=Path, help="recordings stay here")
     parser.add_argument("--mode", choices=MODES, default="echo")
     parser.add_argument("--codec", choices=codecs.PAYLOADS, default="PCMU")
     parser.add_argument("--dtmf", default="rfc4733")
@@ -286,7 +309,13 @@ def main() -> None:
     except Missing as error:
         say(missing=str(error))
         return
-    say(ports=gateway.ports, heard=gateway.heard, version=f"trunkline {__version__}", pids=[os.getpid()])
+    say(
+        ports=gateway.ports,
+        extra=gateway.extra_ports,
+        heard=gateway.heard,
+        version=f"trunkline {__version__}",
+        pids=[os.getpid()],
+    )
     serve(gateway, Busy() if options.busy else None)
 
 

@@ -95,6 +95,8 @@ class Plan:
     exact: bool = True
     """A peer that does not keep 50 packets a second may give back 5% fewer."""
     sampled: int = SAMPLED
+    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Parts of the measured time (seconds after SETTLE_S) that are looked at one by one."""
     during: Callable[[float, dict[str, Any]], None] | None = field(default=None, compare=False)
     """Called every second of the run with the time since its beginning and what the peer said first."""
 
@@ -237,6 +239,15 @@ def judged(
     if plan.events and "starts" in last and not plan.tone:
         starts = {int(k): v for k, v in last["starts"].items()}
         found["spurts"] = judge.spurts_heard(replies.order, loops, replies.began, starts, streams)
+    found["phases"] = {
+        name: {
+            "late": figures.spread(replies.lateness(start + a, start + b)),
+            "order": replies.order_of(start + a, start + b),
+            "expected": round(plan.streams * (b - a) * 50),
+        }
+        for name, (a, b) in plan.phases.items()
+    }
+    found["extra"] = last.get("extra")
     found["faults"] = faults(found, 0.01 if plan.exact else 0.05)
     return found
 

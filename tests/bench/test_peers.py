@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,27 +20,31 @@ PEERS = {
 }
 
 
-def run(tmp_path: Path, *only: str, path: str | None = None) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    sizes = ["--streams", "6", "--pyvoip", "2", "--aiortc", "2", "--seconds", "4", "--rounds", "1"]
-    ran = subprocess.run(
-        [sys.executable, "bench/peers.py", *sizes, "--json", str(tmp_path / "out.json"), "--only", *only],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env=os.environ | ({"PATH": path} if path else {}),
-    )
-    return ran, json.loads((tmp_path / "out.json").read_text())
+SIZES = ["--streams", "6", "--pyvoip", "2", "--aiortc", "2", "--seconds", "3", "--rounds", "1"]
 
 
-@pytest.mark.usefixtures("spoken")
+def start(folder: Path, name: str, path: str | None = None) -> subprocess.Popen[str]:
+    """bench/peers.py for one peer, its figures in `folder`."""
+    command = [sys.executable, "bench/peers.py", *SIZES, "--json", str(folder / f"{name}.json"), "--only", name]
+    env = os.environ | ({"PATH": path} if path else {})
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory, spoken: None) -> tuple[Path, dict[str, subprocess.Popen[str]]]:
+    """All that are installed, at once: no time is asserted."""
+    folder = tmp_path_factory.mktemp("peers")
+    return folder, {name: start(folder, name) for name, (found, _) in PEERS.items() if found}
+
+
 @pytest.mark.parametrize("name", PEERS)
-def test_a_peer_gives_back_what_it_was_sent(tmp_path: Path, name: str) -> None:
-    found, missing = PEERS[name]
-    if not found:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    ran, held = run(tmp_path, name)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+def test_a_peer_gives_back_what_it_was_sent(started: tuple[Path, dict[str, subprocess.Popen[str]]], name: str) -> None:
+    folder, running = started
+    if name not in running:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(PEERS[name][1])
+    shown, _ = running[name].communicate(timeout=100)
+    assert running[name].returncode == 0, shown
+    held = json.loads((folder / f"{name}.json").read_text())
     (round_,) = held["rounds"][name]
     assert name in round_["version"]
     assert round_["audio"]["alike"] > 0.9
@@ -51,7 +54,9 @@ def test_a_peer_gives_back_what_it_was_sent(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.usefixtures("spoken")
 def test_a_peer_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path) -> None:
-    ran, held = run(tmp_path, "rtpengine", path=str(tmp_path))
-    assert ran.returncode == 1
+    running = start(tmp_path, "rtpengine", path=str(tmp_path))
+    shown, _ = running.communicate(timeout=60)
+    assert running.returncode == 1, shown
+    held = json.loads((tmp_path / "rtpengine.json").read_text())
     assert "apt-get install --no-install-recommends rtpengine-daemon" in held["not_measured"]["rtpengine"]
     assert held["rounds"] == {}
