@@ -1,4 +1,4 @@
-"""G.711 by table: payload type 0 is mu-law, 8 is A-law (RFC 3551)."""
+"""G.711: payload type 0 is mu-law, 8 is A-law (RFC 3551)."""
 
 from libc.stdint cimport int16_t, uint8_t
 
