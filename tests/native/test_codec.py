@@ -60,7 +60,7 @@ def test_frames_come_back(name: str, milliseconds: int) -> None:
     if name in FRAMES:
         assert {len(p) for p in packets} == {FRAMES[name] * milliseconds // 20}
     rest = slice(len(pcm) // 2, None)
-    assert np.abs(back[rest]).max() == pytest.approx(9000, rel=0.1)
+    assert np.abs(back[rest]).max() == pytest.approx(9000, rel=0.25 if name == "opus" else 0.1)
     assert np.abs(np.fft.rfft(back[rest].astype(float))).argmax() == round(440 * len(back[rest]) / encoder.rate)
 
 
