@@ -77,6 +77,14 @@ def show(options: argparse.Namespace, results: dict[str, dict[str, Any]], refuse
         figures.out.print(f"[yellow]{mode}: not measured:[/] {why}", highlight=False)
 
 
+def held_to_the_clock(found: dict[str, Any]) -> str:
+    """Whether the wire's p99 is within a millisecond of the bare clock's."""
+    wire, bare = found["wire"]["p99"], (found["bare_clock"] or {}).get("p99")
+    if wire is None or bare is None:
+        return "too few packets for a p99"
+    return f"p99 {wire:.3f} ms, the bare clock's {bare:.3f} ms and 1: {'within' if wire <= bare + 1 else 'beyond'}"
+
+
 def beside(mode: str, found: dict[str, Any]) -> str:
     """What else to know of a run, in a sentence."""
     fifo = found["real_time"]
@@ -85,7 +93,7 @@ def beside(mode: str, found: dict[str, Any]) -> str:
         f"{found['seconds']:.1f} s, the generator's {found['generator_cpu_s']:.2f} s; stolen by the host "
         f"{found['stolen_s']:.2f} s; real-time class: engine {figures.shown(fifo['peer'])}, clock "
         f"{figures.shown(fifo['clock'])}, generator {figures.shown(fifo['generator'])}; lost by the generator "
-        f"{found['generator_lost']}"
+        f"{found['generator_lost']}; {held_to_the_clock(found)}"
     )
 
 

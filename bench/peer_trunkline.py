@@ -32,9 +32,9 @@ DRAIN_S = 2.0
 """Each leg's rings are read so often; they hold 8 s."""
 ROOM = 8
 ECHO_DB = -1.0
-PROMPT = -1
-"""In `heard`, source -1 is loop number 0 played as a prompt, -2 number 1, ..."""
-PROMPTS = 4
+PROMPTS = range(100, 104)
+"""Loops played as prompts: no stream carries them, or a caller's speech would be the prompt's own echo. In `heard` loop
+number n is source -1 - n."""
 
 Heard = list[list[tuple[int, float]]]
 """For each leg the sources it should be heard to say: a stream's number and dB."""
@@ -62,10 +62,10 @@ def echo(engine: Any, legs: list[int]) -> Heard:
 
 def playout(engine: Any, legs: list[int]) -> Heard:
     """A prompt each, over and over, four different ones; speech does not stop it."""
-    prompts = [engine.load_prompt(speech.loop_of(number).pcm) for number in range(PROMPTS)]
+    prompts = [engine.load_prompt(speech.loop_of(number).pcm) for number in PROMPTS]
     for k, leg in enumerate(legs):
-        engine.play(leg, [prompts[k % PROMPTS]], k, loop=True)
-    return [[(PROMPT - k % PROMPTS, 0.0)] for k in range(len(legs))]
+        engine.play(leg, [prompts[k % len(prompts)]], k, loop=True)
+    return [[(-1 - PROMPTS[k % len(prompts)], 0.0)] for k in range(len(legs))]
 
 
 def bridge(engine: Any, legs: list[int]) -> Heard:
@@ -111,6 +111,8 @@ MODES: dict[str, Callable[[Any, list[int]], Heard]] = {
     "srtp": echo,
     "long": long,
 }
+TOGETHER = {"bridge": 2, "conference": ROOM, "long": 2}
+"""So many legs in a row belong to one call and share a thread."""
 RECORDED = {"recording": 0.0, "long": 0.5}
 """From which part of the legs on they are recorded."""
 
@@ -151,7 +153,10 @@ class Gateway:
         self._taps = np.zeros((1 << 17, 2), np.int16)
         self._recordings: dict[int, Recording] = {}
         for k in range(options.streams + options.extra):
-            leg, port = self.engine.open_leg(IP)
+            apart = k % TOGETHER.get(options.mode, 1)
+            leg, port = self.engine.open_leg(
+                IP, **({"near": self.legs[k - apart]} if apart and options.threads > 1 else {})
+            )
             self._number[leg] = k
             self.legs.append(leg)
             self.ports.append(port)

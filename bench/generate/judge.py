@@ -16,6 +16,7 @@ from bench.generate import codecs, packets, speech
 TICK = 20_000_000
 WINDOW = 8000  # samples that are matched at once: 1 s
 HOP = 4000
+LONGEST_DELAY = 3200  # samples: where a member of a conference is looked for
 MATCHES = 24
 """At most so many windows of a stream are matched."""
 LOUD_ENOUGH = -45.0  # dBFS; softer windows tell nothing
@@ -161,7 +162,7 @@ def match(got: NDArray[np.int16], loop: NDArray[np.int16]) -> tuple[int, float, 
 def audio_of(
     replies: Replies, stream: int, heard: Heard, loops: tuple[speech.Loop, ...], start: float, end: float
 ) -> list[dict[str, float]]:
-    """One row for each two seconds in which a source of `stream` speaks: gain in dB, correlation, delay in ms."""
+    """One row for each second of speech that `stream` gave back, and source: gain in dB, correlation, delay in ms."""
     pcm, at = replies.audio(stream)
     source = packets.source_of(len(replies.order["ports"]))
     skip = max(0, int((replies.began + start * 1e9 - at) / 1e9 * speech.RATE))
@@ -169,6 +170,9 @@ def audio_of(
     rows = []
     begins = [at for at in range(skip, stop - WINDOW + 1, HOP) if loud(pcm[at : at + WINDOW])]
     begins = begins[:: len(begins) // MATCHES + 1]
+    if len(heard.sources) > 1:
+        members = [(loops[source[other]].pcm, sent_at(replies, other), gain) for other, gain in heard.sources]
+        return [row for begin in begins for row in mixed(pcm[begin : begin + WINDOW], at + begin * 125_000, members)]
     for other, gain in heard.sources:
         loop = loops[source[other]] if other >= 0 else speech.loop_of(-1 - other)
         for begin in begins:
@@ -181,7 +185,31 @@ def audio_of(
     return rows
 
 
-def loud(pcm: NDArray[np.int16]) -> bool:
+def mixed(
+    got: NDArray[np.int16], at: int, members: list[tuple[NDArray[np.int16], int, float]]
+) -> list[dict[str, float]]:
+    """A window of a conference: all members (loop, when it began, gain in dB) are found in it one by one, then fitted
+    together; the correlation is that of the whole fit. Rows for members who speak in it.
+    """
+    parts, delays = [], []
+    for loop, began, _ in members:
+        position = (at - began) // 125_000
+        across = np.fft.irfft(np.conj(np.fft.rfft(got.astype(float), len(loop))) * np.fft.rfft(loop.astype(float)))
+        near = (position - np.arange(LONGEST_DELAY)) % len(loop)
+        delay = int(np.argmax(across[near]))
+        delays.append(delay / 8.0)
+        parts.append(np.take(loop.astype(float), position - delay + np.arange(len(got)), mode="wrap"))
+    basis = np.stack(parts, axis=1)
+    gains = np.linalg.lstsq(basis, got.astype(float), rcond=None)[0]
+    alike = float(np.corrcoef(basis @ gains, got.astype(float))[0, 1])
+    return [
+        {"gain_db": 20 * np.log10(max(float(found), 1e-6)) - gain, "alike": alike, "delay_ms": delay}
+        for (_, _, gain), part, found, delay in zip(members, parts, gains, delays, strict=True)
+        if loud(part)
+    ]
+
+
+def loud(pcm: NDArray[np.generic]) -> bool:
     """Speech for at least half of it."""
     return bool(np.median(speech.loudness(pcm)) >= LOUD_ENOUGH)
 

@@ -24,8 +24,10 @@ ANSWER_S = 120.0
 SAMPLED = 8
 DIGITS_NEEDED = 0.999
 SPURTS_NEEDED = 0.99
-ALIKE_NEEDED = 0.9
-LEVEL_NEEDED_DB = 0.5
+ALIKE_NEEDED = {"opus": 0.85}
+LEVEL_NEEDED_DB = {"opus": 1.5}
+OTHERWISE = (0.9, 0.5)
+"""Correlation and level (dB) of codecs that are not named."""
 
 
 class Refused(Exception):
@@ -206,6 +208,7 @@ def judged(
     counters = read.get("counters", {})
     found: dict[str, Any] = {
         "version": first["version"],
+        "codec": plan.codec,
         "streams": plan.streams,
         "seconds": round(measured["seconds"], 2),
         "cpu_s": round(measured["cpu_s"], 4),
@@ -261,6 +264,8 @@ def came_through(replies: judge.Replies, heard: list[judge.Heard]) -> dict[int, 
 def faults(found: dict[str, Any], missing: float = 0.05) -> list[str]:
     """Why the cost of this run is no figure; empty where it is one."""
     wrong = []
+    codec = found.get("codec", "")
+    alike, level = ALIKE_NEEDED.get(codec, OTHERWISE[0]), LEVEL_NEEDED_DB.get(codec, OTHERWISE[1])
     back, wanted = found["came_back"]["packets"], found["expected_back"]
     if abs(back - wanted) > max(missing * wanted, 2 * found["streams"]):
         wrong.append(f"{back:,} packets came back of {wanted:,}")
@@ -271,6 +276,6 @@ def faults(found: dict[str, Any], missing: float = 0.05) -> list[str]:
     audio = found["audio"]
     if audio["n"] == 0:
         wrong.append("no audio to compare")
-    elif audio["alike"] < ALIKE_NEEDED or abs(audio["gain_off_db"]) > LEVEL_NEEDED_DB:
+    elif audio["alike"] < alike or abs(audio["gain_off_db"]) > level:
         wrong.append(f"the audio is not the one expected: correlation {audio['alike']}, {audio['gain_off_db']} dB off")
     return wrong

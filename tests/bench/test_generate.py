@@ -143,6 +143,22 @@ def test_the_audio_is_known_by_its_delay_level_and_shape(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("spoken")
+def test_a_conference_is_known_by_each_member_and_by_the_sum() -> None:
+    loops = packets.loops()
+    parts = [np.roll(loops[k].pcm.astype(float), 8 * delay) for k, delay in ((0, 40), (1, 75), (2, 120))]
+    members = [(loops[k].pcm, 0, 0.0) for k in range(3)]
+    rows = []
+    for mix in (sum(parts), parts[0] + 0.5 * parts[1] + parts[2]):
+        whole = np.clip(np.round(mix), -32768, 32767).astype(np.int16)
+        found = [judge.mixed(whole[at : at + 8000], at * 125_000, members) for at in range(8000, 72000, 4000)]
+        rows.append([row for window in found for row in window])
+    assert {round(row["delay_ms"]) for row in rows[0]} == {40, 75, 120}
+    assert judge.verdict(rows[0])["alike"] > 0.99
+    soft = [row["gain_db"] for row in rows[1] if round(row["delay_ms"]) == 75]
+    assert np.median(soft) == pytest.approx(-6, abs=0.5)
+
+
+@pytest.mark.usefixtures("spoken")
 def test_keys_that_come_through_are_read_from_the_wire(tmp_path: Path) -> None:
     replies = replies_of(tmp_path, echoed(2, speech.LOOP, 1_000_000), 2, 10.0)
     loops = packets.loops()
