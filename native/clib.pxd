@@ -9,6 +9,7 @@ cdef extern from * nogil:
     int32_t load32 "__atomic_load_n"(int32_t *at, int order) noexcept
     void store32 "__atomic_store_n"(int32_t *at, int32_t value, int order) noexcept
     int32_t add_fetch32 "__atomic_add_fetch"(int32_t *at, int32_t value, int order) noexcept
+    void prefetch "__builtin_prefetch"(const void *at) noexcept
     int32_t swap32 "__atomic_exchange_n"(int32_t *at, int32_t value, int order) noexcept
 
 cdef enum:
@@ -132,10 +133,6 @@ cdef extern from "sys/socket.h" nogil:
         SOL_SOCKET
         SO_TIMESTAMPNS
 
-cdef extern from "time.h" nogil:
-    enum:
-        CLOCK_REALTIME
-
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
         uint64_t u64
@@ -163,3 +160,11 @@ cdef extern from "sys/mman.h" nogil:
         MAP_POPULATE
     void *mmap(void *at, size_t size, int protection, int flags, int fd, int64_t offset) noexcept
     int munmap(void *at, size_t size) noexcept
+
+cdef extern from "stdlib.h" nogil:
+    int posix_memalign(void **memory, size_t alignment, size_t size) noexcept
+
+cdef extern from "sys/mman.h" nogil:
+    enum:
+        MADV_HUGEPAGE
+    int madvise(void *at, size_t size, int advice) noexcept

@@ -20,6 +20,8 @@ cdef class Machines:
     cdef dict closing           # leg -> its sockets, until the engine let go of them
     cdef dict buried            # address -> how often it must still be let go of before it is freed
     cdef list kinds
+    cdef list spare             # for each thread, addresses of legs never used
+    cdef list blocks            # addresses of the memory legs are in
     cdef int64_t[::1] late_read
 
     cdef int command(self, int thread, Command *c) except -1
@@ -27,5 +29,6 @@ cdef class Machines:
     cdef int thread_of(self, object leg) except -1
     cdef Leg *leg(self, object handle) except NULL
     cdef int take_index(self, int thread) except -1
+    cdef Leg *new_leg(self, int thread, int index) except NULL
     cdef int reclaim(self) except -1
     cdef int dig(self) except -1
