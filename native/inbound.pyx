@@ -5,7 +5,7 @@ from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memset
 
 from native.clib cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_ns
-from native.codec cimport CODEC_NONE, CODECS, codec_decode, coder_reset
+from native.codec cimport CODEC_NONE, CODECS, codec_decode, codec_samples, coder_reset
 from native.desk cimport (
     KEY, PROMPT_MUTED, RTCP_BYE, RTP_BACK, RTP_LATCHED, RTP_LOST, SPEECH_ENDED, SPEECH_STARTED, post,
 )
@@ -118,46 +118,47 @@ cdef void audio_in(
         speech(d, l, heard, now)
 
 
-cdef int64_t sample_of(Leg *l, int codec, int64_t stamp) noexcept nogil:
-    """Where a timestamp (extended) stands in samples at the leg's rate. A codec with another clock goes on where the one
-    before it ended."""
+cdef int64_t sample_of(Leg *l, int codec, int64_t at) noexcept nogil:
+    """Where a sample of the codec (at its own rate) stands at the leg's rate. A codec that counts otherwise goes on where the
+    one before it ended."""
     cdef Timeline *t = &l.timeline
-    cdef int64_t rate = 16000 if l.wide else 8000
-    if t.codec == CODEC_NONE or CODECS[t.codec].clock != CODECS[codec].clock:
+    if t.codec == CODEC_NONE or CODECS[t.codec].clock != CODECS[codec].clock or CODECS[t.codec].rate != CODECS[codec].rate:
         t.sample = t.next
-        t.stamp = stamp
+        t.at = at
     t.codec = codec
-    return t.sample + (stamp - t.stamp) * rate // CODECS[codec].clock
+    return t.sample + (at - t.at) * (16000 if l.wide else 8000) // CODECS[codec].rate
 
 
 cdef void leg_decode(Desk *d, Leg *l, bint force, int64_t now) noexcept nogil:
     """What the intake has in order goes to the jitter buffer; `force`: until the next frame is whole, over gaps too."""
     cdef int16_t pcm[LONGEST]
-    cdef int64_t stamp = 0
+    cdef int64_t at = 0
     cdef bint marker = False
     cdef int n
     while not force or jitter_short(&l.jitter) > 0:
-        n = intake_next(&l.intake, &l.coder_in, force, pcm, &stamp, &marker)
+        n = intake_next(&l.intake, &l.coder_in, force, pcm, &at, &marker)
         if n <= 0:
             return
-        audio_in(d, l, pcm, n, sample_of(l, l.timeline.codec, stamp), True, marker, now)
+        audio_in(d, l, pcm, n, sample_of(l, l.timeline.codec, at), True, marker, now)
 
 
-cdef void take_audio(Desk *d, Leg *l, const RtpPacket *p, int codec, bint newest, int64_t seq, int64_t stamp, int64_t now) noexcept nogil:
+cdef void take_audio(
+    Desk *d, Leg *l, const RtpPacket *p, int codec, bint newest, int64_t seq, int64_t stamp, int64_t now
+) noexcept nogil:
     cdef int16_t pcm[LONGEST]
+    cdef int64_t at = codec_samples(codec, stamp)
     cdef int n
-    cdef int64_t sample
-    if codec != l.timeline.codec and newest:
+    if codec != l.timeline.codec:
+        if not newest:
+            l.discarded += 1            # late, of the codec before
+            return
         intake_reset(&l.intake)
         coder_reset(&l.coder_in, codec)
         memset(&l.in_doubler, 0, sizeof(Doubler))
         memset(&l.in_halver, 0, sizeof(Halver))
-        sample_of(l, codec, stamp)
-    elif codec != l.timeline.codec:
-        l.discarded += 1                # late, of the codec before
-        return
+        sample_of(l, codec, at)
     if CODECS[codec].stateful:
-        if p.size > 0 and intake_put(&l.intake, seq, stamp, codec, p.marker, p.data, p.size):
+        if p.size > 0 and intake_put(&l.intake, seq, at, codec, p.marker, p.data, p.size):
             leg_decode(d, l, False, now)
         else:
             l.discarded += 1
@@ -166,7 +167,14 @@ cdef void take_audio(Desk *d, Leg *l, const RtpPacket *p, int codec, bint newest
     if n <= 0:
         refuse(d, l)
         return
-    audio_in(d, l, pcm, n, sample_of(l, codec, stamp), newest, p.marker, now)
+    audio_in(d, l, pcm, n, sample_of(l, codec, at), newest, p.marker, now)
+
+
+cdef void pass_over(Desk *d, Leg *l, const RtpPacket *p, int64_t seq, int64_t stamp, int64_t now) noexcept nogil:
+    """A packet that carries no audio is no gap to a codec that decodes in order."""
+    if CODECS[l.timeline.codec].stateful:
+        intake_put(&l.intake, seq, codec_samples(l.timeline.codec, stamp), CODEC_NONE, False, p.data, 0)
+        leg_decode(d, l, False, now)
 
 
 # --- packets ------------------------------------------------------------------------------------------------------
@@ -237,12 +245,16 @@ cdef void leg_packet(Desk *d, Leg *l, uint8_t *octets, int n, const Address *sou
     stamp = l.source.stamp
     if order != SEQ_NEW:
         stamp += <int32_t>(p.stamp - <uint32_t>l.source.stamp)
+    if key or noise:
+        pass_over(d, l, &p, extended(l, p.seq), stamp, now)
     if key:
         take_key(d, l, &p, now)
     elif noise:
         l.noise_frames += 1
         if l.timeline.codec:
-            jitter_noise(&l.jitter, sample_of(l, l.timeline.codec, stamp), p.data, p.size, now)
+            jitter_noise(
+                &l.jitter, sample_of(l, l.timeline.codec, codec_samples(l.timeline.codec, stamp)), p.data, p.size, now
+            )
     else:
         take_audio(d, l, &p, codec, order == SEQ_NEW, extended(l, p.seq), stamp, now)
 

@@ -59,9 +59,9 @@ cdef struct KeysOut:
     int gap                 # ticks of silence still to come
     uint32_t stamp
 
-cdef struct Timeline:       # from RTP timestamps (extended) to samples at the leg's rate
+cdef struct Timeline:       # from samples of the codec (extended RTP timestamps) to samples at the leg's rate
     int codec
-    int64_t stamp
+    int64_t at
     int64_t sample
     int64_t next            # the sample after the newest packet
 

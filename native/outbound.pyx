@@ -210,6 +210,7 @@ cdef int audio_out(Leg *l, const int16_t *said, int n, uint8_t *packet) noexcept
     """Octets of this tick's audio packet, 0 where the codec sends none."""
     cdef int size = codec_encode(&l.coder_out, l.wire.codec, said, n, packet + RTP_HEADER, PACKET)
     if size <= 0:
+        l.wire.fresh = True             # the codec sends nothing in silence; what follows begins a talk spurt
         return 0
     rtp_header(packet, l.wire.payload, l.wire.fresh, l.wire.seq, l.wire.stamp, l.wire.ssrc)
     l.wire.fresh = False
