@@ -179,8 +179,7 @@ class Engine:
         except OSError:
             raise EngineError(f"{ip!r} is not an IP address") from None
         opened = self._leg(leg)
-        rtcp = port + 1 if rtcp_port is None else rtcp_port
-        agreed = Remote(address, payload, dtmf_payload, bool(send), bool(receive), table, noise_payload, rtcp)
+        agreed = Remote(address, payload, dtmf_payload, bool(send), bool(receive), table, noise_payload, rtcp_port)
         opened.agreed = agreed
         self._do(lambda now: opened.remote(agreed, now))
 
@@ -263,6 +262,14 @@ class Engine:
         if opened.agreed is None:
             raise EngineError(f"leg {leg} has nobody to send keys to")
         self._do(lambda now: opened.keys.add(codes, ms * 8))
+
+    def inband_dtmf(self, leg: int, on: bool) -> None:
+        """Whether keys are looked for in the sound: otherwise it is done where no telephone-event was agreed on."""
+        self._set(leg, "hears_keys", bool(on))
+
+    def auto_gain(self, leg: int, on: bool) -> None:
+        """Quiet callers are made louder for everybody who hears them."""
+        self._set(leg, "gains", bool(on))
 
     # --- prompts --------------------------------------------------------------------------------------------------
 

@@ -17,11 +17,14 @@ class JitterBuffer(jitter.JitterBuffer):
         self.frame = rate // 50
         self.TARGET, self.SPAN, self.DEEPEST = 2 * self.frame, 51 * self.frame, 10 * self.frame
         self.last = np.zeros(self.frame, np.int64)
+        self.noise_rms, self.random = 0.0, np.random.default_rng(rate)
+        self.delay_ms = self.target_ms = self.stretched = self.dropped = self.noise_frames = 0
 
     def reset(self) -> None:
         self.running = False
 
     def put(self, stamp: int, pcm: Pcm, marker: bool = False, now: int = 0) -> bool:
+        self.noise_rms = 0.0
         return super().put(stamp, pcm)
 
     def take(self, quiet: bool = False, now: int = 0) -> Pcm:
@@ -32,6 +35,9 @@ class JitterBuffer(jitter.JitterBuffer):
         made_up = np.trunc(self.last * gain / 3).astype(np.int64)
         wanted = range(self.play, self.play + n)
         missing = sum(k not in self.held for k in wanted)
+        if missing and self.noise_rms:
+            made_up = np.round(self.random.normal(0, self.noise_rms, n)).astype(np.int64)
+            self.noise_frames += 1
         out = np.array([self.held.get(k, made_up[k - self.play]) for k in wanted])
         self.play += n
         self.held = {k: v for k, v in self.held.items() if k >= self.play}
@@ -41,7 +47,9 @@ class JitterBuffer(jitter.JitterBuffer):
             self.last = out
         return out.astype(np.int16)
 
-    def noise(self, stamp: int, payload: bytes, now: int) -> None: ...
+    def noise(self, stamp: int, payload: bytes, now: int) -> None:
+        if payload:
+            self.noise_rms = 32768 * 10 ** (-(payload[0] & 127) / 20)
 
     def short(self) -> int:
         return sum(k not in self.held for k in range(self.play, self.play + self.frame)) if self.running else 0

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from native import codec as kernel
 from native.slow import events as told
 from native.slow.arrivals import Arrivals
 from native.slow.codecs import CODECS, DEFAULT, Codec, Coder
 from native.slow.events import Events, Ring
 from native.slow.hearing import END, Ears
+from native.slow.inband import InbandKeys
 from native.slow.keys import DIGITS, KeysOut
 from native.slow.latch import Address, Latch
 from native.slow.playout import Playout, Turn
 from native.slow.rates import Pcm, Stream, saturate
+from native.slow.reports import Reports, Sent, ntp
 from native.slow.room import Inbox, Room
 from native.slow.security import Secrets
+from native.slow.silence import Silence
+from native.twins import quality
+from native.twins.gain import AutoGain
 from native.twins.rtp import KeyReader, Source, nearest, parse_rtp
 
 if TYPE_CHECKING:
@@ -65,7 +73,7 @@ class Remote:
     receive: bool
     codecs: dict[int, Codec]
     noise_payload: int
-    rtcp_port: int
+    rtcp_port: int | None
 
 
 @dataclass
@@ -96,6 +104,9 @@ class Leg:
         self.latch, self.source, self.key, self.key_at = Latch(), Source(), KeyReader(), 0
         self.secrets: Secrets | None = None
         self.keys, self.playout, self.ears = KeysOut(), Playout(), Ears(loop.vad_mode)
+        self.reports, self.rtcp_garbage = Reports(start[2]), 0
+        self.inband, self.gain, self.gains, self.silence = InbandKeys(), AutoGain(), False, Silence()
+        self.hears_keys: bool | None = None
         self.inbox = Inbox()
         self.room: Room | None = None
         self.echoes = self.listening = self.flowing = self.up_full = self.lost = False
@@ -109,7 +120,7 @@ class Leg:
         """Everything that depends on the rate of the leg, as new."""
         self.rate, self.arrivals = rate, Arrivals(rate)
         self.to_ears, self.to_up, self.played = Stream(rate, 8000), Stream(rate, 16000), Stream(rate, 8000)
-        self.from_down = Stream(8000, rate)
+        self.from_down, self.to_keys = Stream(8000, rate), Stream(rate, 8000)
         self.past.extend([np.zeros(rate // 50, np.int16)] * PREROLL)
         self.tap_at(self.tap.rate)
 
@@ -166,7 +177,40 @@ class Leg:
                 octets, source = self.socket.recvfrom(2048)
             except OSError:
                 break
-            self.packet(octets, source[:2], now)
+            mixed = self.agreed is not None and self.agreed.rtcp_port == 0
+            if mixed and len(octets) > 1 and 192 <= octets[1] <= 223:
+                self.report_in(octets, source[:2], now)
+            else:
+                self.packet(octets, source[:2], now)
+
+    def receive_reports(self, now: int) -> None:
+        for _ in range(BURST):
+            try:
+                octets, source = self.rtcp.recvfrom(2048)
+            except OSError:
+                break
+            self.report_in(octets, source[:2], now)
+
+    def report_in(self, octets: bytes, source: Address, now: int) -> None:
+        if self.secrets is not None:
+            octets = self.secrets.open(octets, control=True) or b""
+        if self.latch.to is None or source[0] != self.latch.to[0]:
+            return
+        self.rtcp_garbage += not self.reports.read(octets, self.out.ssrc, now, ntp(time.time_ns()))
+
+    def report_out(self, now: int) -> None:
+        """The report that is due, to where the far end wants it."""
+        behind = -1 if self.agreed is None else self.agreed.rtcp_port
+        if behind == -1 or self.latch.to is None or not self.reports.due(now):
+            return
+        o = self.out
+        sent = Sent(o.ssrc, o.stamp, o.packets, o.octets)
+        octets = self.reports.write(sent, self.source, now, ntp(time.time_ns()))
+        ip, port = self.latch.to
+        with contextlib.suppress(OSError):
+            sock = self.rtcp if behind != 0 else self.socket
+            octets = self.secrets.seal(octets, control=True) if self.secrets else octets
+            sock.sendto(octets, (ip, port + 1 if behind is None else behind or port))
 
     def idle(self, now: int) -> None:
         if self.ears.idle(now) == END:
@@ -345,6 +389,9 @@ class Leg:
         quiet = self.key.known and not self.key.ended and now - self.key_at < KEY_NS
         heard, late = self.arrivals.take(quiet, now)
         self.hear(late, now)
+        self.hear_keys(heard, now)
+        amplified = self.gain.hear(heard, self.ears.speaking)
+        heard = amplified if self.gains else heard
         self.past.append(heard)
         if self.flowing:
             self.push_up(heard)
@@ -356,6 +403,13 @@ class Leg:
         if self.tap.on:
             self.record(heard, said)
         self.tell_played(now, stopped=False)
+        self.report_out(now)
+
+    def hear_keys(self, heard: Pcm, now: int) -> None:
+        """Keys in the sound, where the far end does not send them as events."""
+        if self.out.key_payload < 0 and self.out.known if self.hears_keys is None else self.hears_keys:
+            for digit in self.inband.hear(self.to_keys(heard)):
+                self.pressed(digit, now)
 
     def say(self, pcm: Pcm, now: int) -> Pcm:
         """Sends one frame, or a key's packet in its place; gives what the far end hears."""
@@ -369,12 +423,19 @@ class Leg:
                 self.send(o.key_payload, key.marker, key.stamp, key.payload)
                 o.fresh = True
             else:
-                said = pcm if tone is None else saturate(np.round(tone))
-                said = self.send_audio(said)
+                said = self.send_audio(pcm if tone is None else saturate(np.round(tone)))
         o.stamp = (o.stamp + step) % 2**32
         return said
 
     def send_audio(self, pcm: Pcm) -> Pcm:
+        """One frame as audio, or as the silence it is; gives what the far end hears."""
+        noise = self.agreed.noise_payload if self.agreed else -1
+        level = self.silence.hear(pcm) if noise >= 0 else None
+        if level is not None:
+            if level:
+                self.send(noise, False, self.out.stamp, level)
+            self.out.fresh = True
+            return pcm
         data = self.coder.encode(pcm)
         self.send(self.out.payload, self.out.fresh, self.out.stamp, data)
         self.out.fresh = False
@@ -392,8 +453,15 @@ class Leg:
         o.octets += len(data)
         o.seq = (o.seq + 1) & 0xFFFF
 
+    def mos(self) -> float:
+        """What a listener here would give, 1.0 to 4.5: the codec, the share lost and late, the way and the buffer."""
+        expected = max(1, self.source.highest - self.source.first + 1)
+        loss = 100 * min(1.0, (self.source.lost + self.arrivals.jitter.late) / expected)
+        delay = (self.reports.remote.rtt_ms or 0.0) / 2 + self.arrivals.jitter.delay_ms + 20
+        return float(quality.mos(kernel.NAMES[self.out.codec.name], loss, 1.0, delay))
+
     def stats(self) -> dict[str, Any]:
-        o, source, jitter, secrets = self.out, self.source, self.arrivals.jitter, self.secrets
+        o, source, jitter, said = self.out, self.source, self.arrivals.jitter, self.reports.remote
         return {
             "packets_sent": o.packets,
             "octets_sent": o.octets,
@@ -416,6 +484,17 @@ class Leg:
             "ssrc": o.ssrc,
             "rate": self.rate,
             "codec": o.codec.name,
-            "srtp_replayed": secrets.replayed if secrets else 0,
-            "srtp_forged": secrets.forged if secrets else 0,
+            "rtt_ms": said.rtt_ms,
+            "remote_lost": said.lost,
+            "remote_fraction_lost": said.fraction,
+            "remote_jitter_ms": said.jitter * 1000 / o.codec.clock,
+            "mos": self.mos(),
+            "delay_ms": jitter.delay_ms,
+            "target_ms": jitter.target_ms,
+            "stretched": jitter.stretched,
+            "dropped": jitter.dropped,
+            "noise_frames": jitter.noise_frames,
+            "level_dbm0": self.gain.level_dbm0,
+            "srtp_replayed": self.secrets.replayed if self.secrets else 0,
+            "srtp_forged": self.secrets.forged if self.secrets else 0,
         }

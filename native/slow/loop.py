@@ -35,7 +35,7 @@ class Loop:
         self.garbage = self.rings_full = self.ticks = self.overruns = self.skipped = self.cpu_ns = 0
         self.late = np.zeros(BUCKETS, np.int64)
         self.ready = select.epoll()
-        self.by_fd: dict[int, Leg] = {}
+        self.by_fd: dict[int, Callable[[int], None]] = {}
         self.stopping = False
 
     def obey(self) -> None:
@@ -45,21 +45,23 @@ class Loop:
     def open(self, leg: Leg, now: int) -> None:
         leg.heard_at = now
         self.legs[leg.handle] = leg
-        self.by_fd[leg.socket.fileno()] = leg
-        self.ready.register(leg.socket.fileno(), select.EPOLLIN)
+        for sock, read in ((leg.socket, leg.receive), (leg.rtcp, leg.receive_reports)):
+            self.by_fd[sock.fileno()] = read
+            self.ready.register(sock.fileno(), select.EPOLLIN)
 
     def close(self, leg: Leg, now: int) -> None:
         leg.stop(now)
-        self.ready.unregister(leg.socket.fileno())
-        del self.by_fd[leg.socket.fileno()], self.legs[leg.handle]
-        leg.socket.close()
-        leg.rtcp.close()
+        for sock in (leg.socket, leg.rtcp):
+            self.ready.unregister(sock.fileno())
+            del self.by_fd[sock.fileno()]
+            sock.close()
+        del self.legs[leg.handle]
         leg.open = False
 
     def receive(self) -> None:
         now = time.monotonic_ns()
         for fd, _ in self.ready.poll(0):
-            self.by_fd[fd].receive(now)
+            self.by_fd[fd](now)
         for leg in self.legs.values():
             leg.idle(now)
 

@@ -64,8 +64,7 @@ class Phone:
     ) -> None:
         self.engine, self.payload, self.ssrc, self.ip = engine, payload, ssrc, ip
         self.name = codec or STATIC[payload]
-        self.seal: Callable[[bytes], bytes] = bytes
-        self.unseal: Callable[[bytes], bytes] = bytes
+        self.seal = self.unseal = self.seal_control = self.unseal_control = bytes
         self.use(payload, self.name)
         self.leg, self.port = engine.open_leg(ip) if near is None else engine.open_leg(ip, 0, near)
         self.socket = self.bind()
