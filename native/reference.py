@@ -32,11 +32,13 @@ from native.slow.events import (
     Event,
 )
 from native.slow.keys import DIGITS, QUEUED
-from native.slow.leg import Leg, Remote
+from native.slow.leg import Leg
 from native.slow.loop import COMMANDS, Loop
 from native.slow.playout import LISTED, Manner, Prompt, Turn
 from native.slow.room import MOST, Room
 from native.slow.security import PROFILES, Secrets
+from native.slow.sender import Remote
+from native.slow.stats import stats
 
 __all__ = [
     "KEY",
@@ -140,7 +142,7 @@ class Engine:
         handle = slot | self._generations[slot] << 16
         ssrc, stamp = (int(v) for v in self._random.integers(0, 1 << 32, 2))
         start = int(self._random.integers(0, 1 << 16)), stamp, ssrc
-        leg = Leg(self._loop, slot, handle, rtp, rtcp, start)
+        leg = Leg(self._loop, slot, handle, (rtp, rtcp), start)
         self._slots[slot] = self._legs[handle] = leg
         self._do(lambda now: self._loop.open(leg, now))
         return handle, int(rtp.getsockname()[1])
@@ -180,7 +182,7 @@ class Engine:
             raise EngineError(f"{ip!r} is not an IP address") from None
         opened = self._leg(leg)
         agreed = Remote(address, payload, dtmf_payload, bool(send), bool(receive), table, noise_payload, rtcp_port)
-        opened.agreed = agreed
+        opened.agreed = True
         self._do(lambda now: opened.remote(agreed, now))
 
     def set_keys(self, leg: int, profile: str, own: bytes, peer: bytes) -> None:
@@ -259,9 +261,9 @@ class Engine:
         if -1 in codes or not 1 <= len(codes) <= QUEUED or not 40 <= ms <= 8000:
             raise EngineError(f"digits must be 1..{QUEUED} of {DIGITS} and ms 40..8000")
         opened = self._leg(leg)
-        if opened.agreed is None:
+        if not opened.agreed:
             raise EngineError(f"leg {leg} has nobody to send keys to")
-        self._do(lambda now: opened.keys.add(codes, ms * 8))
+        self._do(lambda now: opened.sender.keys.add(codes, ms * 8))
 
     def inband_dtmf(self, leg: int, on: bool) -> None:
         """Whether keys are looked for in the sound: otherwise it is done where no telephone-event was agreed on."""
@@ -333,12 +335,12 @@ class Engine:
     def listen(self, leg: int, on: bool) -> None:
         """Arms the gate: from the next speech on, 400 ms before it and every frame after it can be read."""
         opened = self._leg(leg)
-        opened.up.drop()
+        opened.gate.ring.drop()
         self._do(lambda now: opened.listen(bool(on)))
 
     def read(self, leg: int, out: Pcm) -> int:
         """Copies 16 kHz samples into `out`; gives how many."""
-        return _copy(self._leg(leg).up.take(len(out)), out)
+        return _copy(self._leg(leg).gate.ring.take(len(out)), out)
 
     def write(self, leg: int, pcm: Pcm) -> int:
         """Live audio, 8 kHz, heard where no prompt plays and nobody else is in the room; gives how much fitted."""
@@ -349,7 +351,7 @@ class Engine:
         opened = self._leg(leg)
         if rate not in (8000, 16000):
             raise EngineError("a tap has 8000 or 16000 Hz")
-        self._do(lambda now: opened.tap_on(bool(on), rate))
+        self._do(lambda now: opened.record(bool(on), rate))
 
     def mask(self, leg: int, on: bool) -> None:
         """While on, the tap is silent and keys are marked."""
@@ -371,7 +373,7 @@ class Engine:
 
     def stats(self, leg: int) -> dict[str, Any]:
         """Counters of one leg."""
-        return self._leg(leg).stats()
+        return stats(self._leg(leg))
 
     def lateness(self) -> NDArray[np.int64]:
         """Packets sent by lateness in 100 us buckets since the last call; the last bucket is 50 ms or more."""

@@ -45,13 +45,13 @@ class Loop:
     def open(self, leg: Leg, now: int) -> None:
         leg.heard_at = now
         self.legs[leg.handle] = leg
-        for sock, read in ((leg.socket, leg.receive), (leg.rtcp, leg.receive_reports)):
+        for sock, read in ((leg.socket, leg.receive), (leg.control.socket, leg.control.receive)):
             self.by_fd[sock.fileno()] = read
             self.ready.register(sock.fileno(), select.EPOLLIN)
 
     def close(self, leg: Leg, now: int) -> None:
         leg.stop(now)
-        for sock in (leg.socket, leg.rtcp):
+        for sock in (leg.socket, leg.control.socket):
             self.ready.unregister(sock.fileno())
             del self.by_fd[sock.fileno()]
             sock.close()
