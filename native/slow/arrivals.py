@@ -4,55 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from native.slow.buffer import Buffer
 from native.slow.codecs import Codec, Coder
 from native.slow.rates import Pcm, Stream
-from native.twins import jitter
-
-
-class JitterBuffer(jitter.JitterBuffer):
-    def __init__(self, rate: int) -> None:
-        super().__init__()
-        self.frame = rate // 50
-        self.TARGET, self.SPAN, self.DEEPEST = 2 * self.frame, 51 * self.frame, 10 * self.frame
-        self.last = np.zeros(self.frame, np.int64)
-        self.noise_rms, self.random = 0.0, np.random.default_rng(rate)
-        self.delay_ms = self.target_ms = self.stretched = self.dropped = self.noise_frames = 0
-
-    def reset(self) -> None:
-        self.running = False
-
-    def put(self, stamp: int, pcm: Pcm, marker: bool = False, now: int = 0) -> bool:
-        self.noise_rms = 0.0
-        return super().put(stamp, pcm)
-
-    def take(self, quiet: bool = False, now: int = 0) -> Pcm:
-        n = self.frame
-        if not self.running:
-            return np.zeros(n, np.int16)
-        gain = 0 if quiet else max(0, 3 - self.fade)
-        made_up = np.trunc(self.last * gain / 3).astype(np.int64)
-        wanted = range(self.play, self.play + n)
-        missing = sum(k not in self.held for k in wanted)
-        if missing and self.noise_rms:
-            made_up = np.round(self.random.normal(0, self.noise_rms, n)).astype(np.int64)
-            self.noise_frames += 1
-        out = np.array([self.held.get(k, made_up[k - self.play]) for k in wanted])
-        self.play += n
-        self.held = {k: v for k, v in self.held.items() if k >= self.play}
-        self.fade = 0 if missing == 0 else min(3, self.fade + 1)
-        self.concealed += missing if gain else 0
-        if missing == 0:
-            self.last = out
-        return out.astype(np.int16)
-
-    def noise(self, stamp: int, payload: bytes, now: int) -> None:
-        if payload:
-            self.noise_rms = 32768 * 10 ** (-(payload[0] & 127) / 20)
-
-    def short(self) -> int:
-        return sum(k not in self.held for k in range(self.play, self.play + self.frame)) if self.running else 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +27,7 @@ class Arrivals:
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self.jitter = JitterBuffer(rate)
+        self.jitter = Buffer(rate)
         self.noise_frames = 0
         self.reset()
 
@@ -156,5 +110,5 @@ class Arrivals:
 
     def take(self, quiet: bool, now: int) -> tuple[Pcm, list[Pcm]]:
         """20 ms for the leg, and samples that were decoded because the buffer ran dry."""
-        late = self.decode_waiting(now, force=True) if self.waiting and self.jitter.short() else []
+        late = self.decode_waiting(now, force=True) if self.waiting and self.jitter.short else []
         return self.jitter.take(quiet, now), late

@@ -19,8 +19,8 @@ from .wire import SILENCE, Packet, Phone, pitch_of, tone, wait_for
 
 def test_packets_follow_each_other_as_rfc_3550_says(engine: native.Engine) -> None:
     phone = Phone(engine)
-    packets = phone.talk(np.zeros(50 * 160, np.int16))
-    assert [p.marker for p in packets] == [True] + [False] * 49
+    packets = phone.talk(np.zeros(25 * 160, np.int16))
+    assert [p.marker for p in packets] == [True] + [False] * 24
     assert {p.ssrc for p in packets} == {packets[0].ssrc}
     assert {len(p.data) for p in packets} == {160}
     for a, b in pairwise(packets):
@@ -50,12 +50,12 @@ def test_ticks_keep_their_pace_beside_busy_python(engine: native.Engine) -> None
     thread = threading.Thread(target=work)
     thread.start()
     engine.lateness()
-    packets = [phone.receive() for _ in range(100)]
+    packets = [phone.receive() for _ in range(60)]
     busy = False
     thread.join()
-    assert (packets[-1].stamp - packets[0].stamp) % 2**32 == 99 * 160
+    assert (packets[-1].stamp - packets[0].stamp) % 2**32 == 59 * 160
     late = engine.lateness()
-    assert 95 <= late.sum() <= 400
+    assert 55 <= late.sum() <= 240
     assert engine.lateness().sum() <= late.sum()
     assert engine.counters()["skipped"] == 0
 
@@ -143,7 +143,7 @@ def test_garbage_is_counted_and_hurts_nothing(engine: native.Engine) -> None:
 def test_loss_duplicates_and_reordering_are_counted_and_repaired(engine: native.Engine) -> None:
     phone, peer = Phone(engine), Phone(engine)
     engine.bridge(phone.leg, peer.leg)
-    sent = tone(440, 100)
+    sent = tone(440, 70)
     frames = [phone.audio(f) for f in sent.reshape(-1, 160)]
     frames[10], frames[11] = frames[11], frames[10]
     frames.insert(30, frames[29])
@@ -204,7 +204,7 @@ def test_bridge_carries_both_ways_and_ends(engine: native.Engine) -> None:
     a, b = Phone(engine, 0), Phone(engine, 8)
     engine.bridge(a.leg, b.leg)
     heard: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for from_a, from_b in zip(tone(500, 60).reshape(-1, 160), tone(900, 60).reshape(-1, 160), strict=True):
+    for from_a, from_b in zip(tone(500, 40).reshape(-1, 160), tone(900, 40).reshape(-1, 160), strict=True):
         heard[0].append(a.receive().pcm())
         a.send(a.audio(from_a))
         heard[1].append(b.receive().pcm())

@@ -25,27 +25,36 @@ def taped(engine: native.Engine, phone: Phone) -> np.ndarray:
     return out[: engine.read_tap(phone.leg, out), 0].reshape(-1, 160)
 
 
-@pytest.mark.parametrize(("payload", "level"), [(b"\x28", -40), (b"\x32\x6e\x90", -50)])
-def test_told_silence_is_heard_as_noise(engine: native.Engine, payload: bytes, level: int) -> None:
-    phone = Phone(engine)
-    phone.talk(tone(400, 20, 2000))
-    phone.receive()
-    phone.send(phone.packet(payload, 13))
-    for _ in range(10):
+def test_told_silence_is_heard_as_noise(engine: native.Engine) -> None:
+    told = {b"\x28": -40, b"\x32\x6e\x90": -50}
+    phones = [Phone(engine) for _ in told]
+    converse(phones, [tone(400, 15, 2000)] * 2)
+    for phone, payload in zip(phones, told, strict=True):
         phone.receive()
-    engine.tap(phone.leg, True)
-    for _ in range(30):
-        phone.receive()
-    phone.stamp = (phone.stamp + 40 * 160) % 2**32
-    noise = taped(engine, phone)[:25]
-    assert decibels(noise) == pytest.approx(level, abs=3)
-    assert min(decibels(frame) for frame in noise) > level - 10, "no hole"
-    assert max(decibels(frame) for frame in noise) < level + 10
-    stats = engine.stats(phone.leg)
-    assert stats["noise_frames"] >= 30
-    assert (stats["lost"], stats["discarded"]) == (0, 0)
-    phone.talk(tone(400, 20, 8000))
-    assert decibels(taped(engine, phone)[-5:]) == pytest.approx(decibels(tone(400, 5, 8000)), abs=1)
+        phone.send(phone.packet(payload, 13))
+    listen(phones, 10)
+    for phone in phones:
+        engine.tap(phone.leg, True)
+    listen(phones, 22)
+    for phone, level in zip(phones, told.values(), strict=True):
+        noise = taped(engine, phone)[:20]
+        assert decibels(noise) == pytest.approx(level, abs=3)
+        assert min(decibels(frame) for frame in noise) > level - 10, "no hole"
+        assert max(decibels(frame) for frame in noise) < level + 10
+        stats = engine.stats(phone.leg)
+        assert stats["noise_frames"] >= 20
+        assert (stats["lost"], stats["discarded"]) == (0, 0)
+        phone.stamp = (phone.stamp + 32 * 160) % 2**32
+    converse(phones, [tone(400, 15, 8000)] * 2)
+    for phone in phones:
+        assert decibels(taped(engine, phone)[-5:]) == pytest.approx(decibels(tone(400, 5, 8000)), abs=1)
+
+
+def listen(phones: list[Phone], frames: int) -> None:
+    """Time goes by, and nobody says anything."""
+    for _ in range(frames):
+        for phone in phones:
+            phone.receive()
 
 
 def test_silence_that_nobody_told_is_silence(engine: native.Engine) -> None:
@@ -74,14 +83,14 @@ def arrived(phone: Phone, seconds: float) -> list[Packet]:
 
 def test_silence_is_told_where_that_was_agreed_on(engine: native.Engine) -> None:
     phone = Phone(engine, noise_payload=13)
-    quiet = arrived(phone, 1.2)
+    quiet = arrived(phone, 0.9)
     noise = [p for p in quiet if p.payload == 13]
     assert noise
     assert all(1 <= len(p.data) <= 33 and p.data[0] <= 127 for p in noise)
     assert not any(p.marker for p in noise)
-    assert len(quiet) <= 40, "the silence is not sent"
+    assert len(quiet) <= 30, "the silence is not sent"
     engine.play(phone.leg, [engine.load_prompt(tone(600, 20))], 1)
-    words = [p for p in arrived(phone, 0.6) if p.payload == 0]
+    words = [p for p in arrived(phone, 0.55) if p.payload == 0]
     assert 20 <= len(words) <= 35
     assert [p.marker for p in words] == [True] + [False] * (len(words) - 1)
     both = quiet + words
@@ -98,7 +107,7 @@ def test_a_quiet_caller_is_made_louder_and_a_loud_one_is_not(engine: native.Engi
     for caller, listener in zip((quiet, loud), listeners, strict=True):
         engine.bridge(caller.leg, listener.leg)
         engine.auto_gain(caller.leg, True)
-    words = lines.talk(np.random.default_rng(5), speech, 3.2, 0)
+    words = lines.talk(np.random.default_rng(5), speech, 2.4, 0)
     said = [words * 10 ** (db / 20) for db in (-38, -12)]
     heard = converse([quiet, loud, *listeners], [*said, *[np.zeros(len(words), np.int16)] * 2])[2:]
     gained = [decibels(h[-50:]) - decibels(s[-50 * 160 :]) for h, s in zip(heard, said, strict=True)]
@@ -112,7 +121,7 @@ def test_a_quiet_caller_is_made_louder_and_a_loud_one_is_not(engine: native.Engi
 def test_a_listener_who_says_nothing_is_not_amplified(engine: native.Engine) -> None:
     phone = Phone(engine)
     engine.auto_gain(phone.leg, True)
-    hiss = np.random.default_rng(2).integers(-60, 60, 60 * 160).astype(np.int16)
+    hiss = np.random.default_rng(2).integers(-60, 60, 30 * 160).astype(np.int16)
     engine.tap(phone.leg, True)
     phone.talk(hiss)
-    assert decibels(taped(engine, phone)[-20:]) < decibels(hiss) + 1
+    assert decibels(taped(engine, phone)[-10:]) < decibels(hiss) + 1

@@ -28,7 +28,7 @@ def test_prompts_are_bit_exact_and_without_a_gap(engine: native.Engine, payload:
     phone = Phone(engine, payload)
     a, b = words(1, 1234), words(2, 4321)
     engine.play(phone.leg, [engine.load_prompt(a), engine.load_prompt(b)], 77)
-    heard = phone.hear(50).reshape(-1)
+    heard = phone.hear(42).reshape(-1)
     begin = int(np.argmax(np.abs(heard) > 1000))
     expected = coded(np.concatenate([a, b]), payload)
     assert begin % 160 == 0
