@@ -202,14 +202,14 @@ class Engine:
         return number
 
     def join(self, room: int, leg: int, heard_by: Iterable[int] | None = None) -> None:
-        """The leg hears the room, and is heard by all of it, or by `heard_by` alone ([]: a monitor). Joining again
-        changes that without losing a frame; being elsewhere ends."""
+        """The leg hears all members, and is heard by all, by none ([]: monitor) or by some ([agent]: whisper).
+
+        A member that joins again changes who hears it, and no frame is lost. A leg in another room leaves that one.
+        """
         joined = self._leg(leg)
         if room not in self._rooms:
             raise EngineError(f"room {room} is not open")
         only = None if heard_by is None else frozenset(heard_by)
-        for other in only or ():
-            self._leg(other)
         if self._room_of.get(leg) != room:
             if list(self._room_of.values()).count(room) == MOST:
                 raise EngineError(f"a room holds at most {MOST} legs")
@@ -226,23 +226,29 @@ class Engine:
         if room is not None and room not in self._room_of.values():
             del self._rooms[room]
 
-    def bridge(self, a: int, b: int) -> int:
-        """Each hears the other, until `unbridge` or the end of either. Gives the room they are in."""
+    def room_of(self, leg: int) -> int | None:
+        """The room the leg is in, or None."""
+        self._leg(leg)
+        return self._room_of.get(leg)
+
+    def bridge(self, a: int, b: int) -> None:
+        """A room of two: each hears the other, until `unbridge` or the end of either."""
         if a == b:
             raise EngineError("a leg can't be bridged with itself")
+        there = self.room_of(a), self.room_of(b)
+        if there[0] is not None and there[0] == there[1]:
+            return
         for leg in (a, b):
-            self.unbridge(leg)
+            self.leave(leg)
         room = self.open_room()
         for leg in (a, b):
             self.join(room, leg)
-        return room
 
-    def unbridge(self, a: int) -> None:
-        """Takes the bridge apart; in a larger room only `a` leaves."""
-        self._leg(a)
-        members = [leg for leg, room in self._room_of.items() if room == self._room_of.get(a)]
-        for leg in members if len(members) == 2 else [a]:
-            self.leave(leg)
+    def unbridge(self, leg: int) -> None:
+        """Everybody leaves the room that the leg is in."""
+        room = self.room_of(leg)
+        for member in [k for k, v in self._room_of.items() if v == room]:
+            self.leave(member)
 
     def echo(self, leg: int, on: bool) -> None:
         """What is heard, after the jitter buffer, is said again at -1 dB."""

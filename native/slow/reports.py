@@ -28,11 +28,11 @@ class Sent:
 
 @dataclass
 class Remote:
-    """What the far end says of our stream. `rtt_ms` is None before it is known."""
+    """What the far end says of our stream; None before it did."""
 
-    fraction: float = 0.0
-    lost: int = 0
-    jitter: int = 0
+    fraction: float | None = None
+    lost: int | None = None
+    jitter: int | None = None
     rtt_ms: float | None = None
 
 

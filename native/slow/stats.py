@@ -44,7 +44,7 @@ def stats(leg: Leg) -> dict[str, Any]:
         "rtt_ms": said.rtt_ms,
         "remote_lost": said.lost,
         "remote_fraction_lost": said.fraction,
-        "remote_jitter_ms": said.jitter * 1000 / out.codec.clock,
+        "remote_jitter_ms": None if said.jitter is None else said.jitter * 1000 / out.codec.clock,
         "mos": mos(leg),
         "delay_ms": jitter.delay_ms,
         "target_ms": jitter.target_ms,

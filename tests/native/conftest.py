@@ -18,7 +18,7 @@ SOUNDS = Path("/usr/share/asterisk/sounds/en")
 ENGINES = {"fast": native.Engine, "reference": reference.Engine}
 """Every test of an engine runs over each of these."""
 
-FAST_HAS: set[str] = set()
+FAST_HAS: set[str] = {"rooms", "codecs", "srtp", "rtcp", "ipv6", "inband"}
 """What the fast engine does too, of what test modules name as their NEEDS."""
 
 

@@ -106,7 +106,7 @@ def answer(engine: native.Engine, far: Far, held_ns: int = 0) -> bytes:
 def test_reports_tell_both_sides_how_it_goes(engine: native.Engine) -> None:
     """Three legs at once: RTCP on a port of its own, on that of RTP, and none."""
     sock, port = control()
-    own = Far(Phone(engine, rtcp_port=port), sock, every=10)
+    own = Far(Phone(engine, rtcp_port=port), sock, every=3)
     mixed = Far(Phone(engine, rtcp_port=0))
     none = Far(Phone(engine, rtcp_port=-1))
     fars = [own, mixed, none]
@@ -128,8 +128,8 @@ def test_reports_tell_both_sides_how_it_goes(engine: native.Engine) -> None:
     assert (stats["remote_lost"], stats["remote_fraction_lost"]) == (12, 0.25)
     assert stats["remote_jitter_ms"] == pytest.approx(10)
     assert 95 <= stats["rtt_ms"] < 400
-    assert 1 <= stats["mos"] < clean["mos"] - 0.3
-    assert 4 < clean["mos"] <= 4.5
+    assert 1 <= stats["mos"] < clean["mos"] <= 4.5
+    assert clean["mos"] > 4 or clean["late"], "nothing was lost on the way"
     assert (clean["discarded"], clean["lost"]) == (0, 0)
 
 
@@ -148,7 +148,7 @@ def test_reports_of_a_secure_leg_are_sealed(engine: native.Engine) -> None:
     plain = rtcp.report(phone.ssrc, None, [rtcp.Block(packets[0].ssrcs[0], 64, 12, 1000, 80, 0, 0)])
     phone.send(plain)
     phone.hear(5)
-    assert engine.stats(phone.leg)["remote_lost"] == 0, "a report that is not authentic is not believed"
+    assert engine.stats(phone.leg)["remote_lost"] is None, "a report that is not authentic is not believed"
     phone.send(phone.seal_control(plain))
     phone.hear(5)
     assert engine.stats(phone.leg)["remote_lost"] == 12
