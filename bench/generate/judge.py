@@ -15,7 +15,7 @@ from bench.generate import codecs, packets, speech
 
 TICK = 20_000_000
 WINDOW = 8000  # samples that are matched at once: 1 s
-HOP = 4000
+HOP = 2000
 LONGEST_DELAY = 3200  # samples: where a member of a conference is looked for
 MATCHES = 24
 """At most so many windows of a stream are matched."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,9 +74,11 @@ Row = tuple[int, int, int, bytes]
 """Stream, tick, arrival (ns since the first packet), packet."""
 
 
-def replies_of(folder: Path, rows: list[Row], streams: int, seconds: float) -> judge.Replies:
+def replies_of(
+    folder: Path, rows: list[Row], streams: int, seconds: float, codec: str = "PCMU", srtp: str = ""
+) -> judge.Replies:
     """As if a generator had written it: port 1000 + k is stream k."""
-    order = {"ports": [1000 + k for k in range(streams)], "seconds": seconds, "codec": "PCMU", "srtp": ""}
+    order = {"ports": [1000 + k for k in range(streams)], "seconds": seconds, "codec": codec, "srtp": srtp}
     width = max(len(packet) for *_, packet in rows)
     octets = np.array([list(packet.ljust(width, b"\0")) for *_, packet in rows], np.uint8)
     np.savez(
@@ -156,6 +160,33 @@ def test_a_conference_is_known_by_each_member_and_by_the_sum() -> None:
     assert judge.verdict(rows[0])["alike"] > 0.99
     soft = [row["gain_db"] for row in rows[1] if round(row["delay_ms"]) == 75]
     assert np.median(soft) == pytest.approx(-6, abs=0.5)
+
+
+@pytest.mark.usefixtures("spoken")
+@pytest.mark.parametrize("codec", ["G722", "opus"])
+def test_audio_of_other_codecs_is_known_too(tmp_path: Path, codec: str) -> None:
+    if importlib.util.find_spec("av") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("PyAV is not installed: pip install 'aiortc==1.16.*'")
+    table = packets.build(speech.LOOP, codec)
+    rows = [
+        (0, tick, tick * judge.TICK + 30_000_000, table.octets[0, tick, : table.sizes[0, tick]].tobytes())
+        for tick in range(speech.LOOP)
+    ]
+    replies = replies_of(tmp_path, rows, 1, 10.0, codec=codec)
+    found = judge.verdict(judge.audio_of(replies, 0, judge.Heard(((0, 0.0),)), packets.loops(), 0, 12))
+    assert found["alike"] > 0.9
+    assert found["gain_off_db"] == pytest.approx(0, abs=0.8)
+    assert found["delay_ms"] == pytest.approx(33, abs=5)
+
+
+@pytest.mark.usefixtures("spoken")
+def test_sealed_audio_is_opened_with_the_other_ways_key(tmp_path: Path) -> None:
+    profile = "AES_CM_128_HMAC_SHA1_80"
+    seal = packets.srtp(profile, packets.keys_of(profile).heard, inbound=False)
+    rows = [(k, tick, at, seal.protect(packet)) for k, tick, at, packet in echoed(1, speech.LOOP, 30_000_000)]
+    replies = replies_of(tmp_path, rows, 1, 10.0, srtp=profile)
+    found = judge.verdict(judge.audio_of(replies, 0, judge.Heard(((0, 0.0),)), packets.loops(), 0, 12))
+    assert found["alike"] > 0.99
 
 
 @pytest.mark.usefixtures("spoken")

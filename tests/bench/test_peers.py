@@ -20,7 +20,7 @@ PEERS = {
 }
 
 
-SIZES = ["--streams", "6", "--pyvoip", "2", "--aiortc", "2", "--seconds", "3", "--rounds", "1"]
+SIZES = ["--streams", "6", "--pyvoip", "6", "--aiortc", "4", "--seconds", "4", "--rounds", "1", "--real-time"]
 
 
 def start(folder: Path, name: str, path: str | None = None) -> subprocess.Popen[str]:
