@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Turns steps that are voice into speech that starts and ends; the prompt's own echo is not speech."""
 
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from native.echo cimport echo_cancel, echo_explains, echo_played, echo_possible, echo_reset
-from native.vad cimport NO_SPEECH, VIEW, VOICED, vad_hear, vad_judge, vad_reset
+from native.echo cimport echo_cancel, echo_catch_up, echo_explains, echo_played, echo_possible, echo_reset, echo_skip
+from native.vad cimport NO_SPEECH, VOICED, vad_hear, vad_judge, vad_newest, vad_pass, vad_reset
 
 cdef enum:
     VOICE = 4               # what a voiced step adds to the evidence
@@ -44,12 +44,18 @@ cdef int silence(Ears *e) noexcept nogil:
 
 cdef int step(Ears *e, const int16_t *pcm, int64_t at, int64_t arrival) noexcept nogil:
     """One step heard at `at` on the played timeline."""
-    cdef bint loud = vad_hear(&e.vad, pcm)
     cdef bint echo = echo_possible(&e.echo, at)
     cdef int kind
+    if not vad_hear(&e.vad, pcm):
+        vad_pass(&e.vad, e.speaking)
+        echo_skip(&e.echo, echo, e.vad.level)
+        return silence(e)
     if echo:
-        echo_cancel(&e.echo, at, e.vad.view + VIEW - STEP, loud, e.vad.floor)
-    kind = vad_judge(&e.vad, loud, e.speaking)
+        echo_catch_up(&e.echo, vad_newest(&e.vad))
+        echo_cancel(&e.echo, at, vad_newest(&e.vad), True, e.vad.floor)
+    else:
+        echo_skip(&e.echo, False, 0)
+    kind = vad_judge(&e.vad, e.speaking)
     if kind == NO_SPEECH:
         return silence(e)
     e.since_voiced = 0
@@ -87,20 +93,27 @@ cdef void tie(Ears *e, int64_t stamp) noexcept nogil:
 
 cdef int ears_hear(Ears *e, int64_t stamp, const int16_t *pcm, int n, int64_t arrival) noexcept nogil:
     """Samples as they arrive in sequence (`stamp`: extended RTP timestamp of the first). Gives a HEARD_ value."""
-    cdef int k, heard, result = HEARD_NOTHING
+    cdef int k = 0, part, heard, result = HEARD_NOTHING
+    cdef const int16_t *whole
     e.fed_at = arrival
     tie(e, stamp)
     if stamp != e.next_stamp:
         e.filled = 0
     e.next_stamp = stamp + n
-    for k in range(n):
-        e.part[e.filled] = pcm[k]
-        e.filled += 1
-        if e.filled == STEP:
-            e.filled = 0
-            heard = step(e, e.part, stamp + k + 1 - STEP + e.offset, arrival)
-            if heard != HEARD_NOTHING:
-                result = heard
+    while k < n:
+        part = min(n - k, STEP - e.filled)
+        whole = pcm + k
+        if part < STEP:                 # a step of more than one piece
+            memcpy(e.part + e.filled, pcm + k, part * sizeof(int16_t))
+            whole = e.part
+        k += part
+        e.filled += part
+        if e.filled < STEP:
+            break
+        e.filled = 0
+        heard = step(e, whole, stamp + k - STEP + e.offset, arrival)
+        if heard != HEARD_NOTHING:
+            result = heard
     return result
 
 

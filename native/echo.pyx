@@ -8,8 +8,65 @@ pre-emphasized signals) around it; from then on speech is looked for in what the
 than the echo is still heard. Silent legs and legs without a prompt cost nothing of this.
 """
 
-from libc.math cimport fabsf
+import numpy as np
+
 from libc.string cimport memcpy, memmove, memset
+
+cdef extern from *:
+    """
+    #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+    #define TRUNKLINE_CLONES __attribute__((target_clones("avx2", "default")))
+    #else
+    #define TRUNKLINE_CLONES
+    #endif
+    typedef float trunkline_eight __attribute__((vector_size(32), aligned(4), may_alias));
+    /* out[i] = a . x[i .. i + taps - 1] for n values of i */
+    TRUNKLINE_CLONES
+    static void trunkline_slide(const float *a, int taps, const float *x, float *out, int n) {
+        int i = 0;
+        for (; i + 32 <= n; i += 32) {
+            trunkline_eight t0 = {0}, t1 = {0}, t2 = {0}, t3 = {0};
+            const float *at = x + i;
+            for (int k = 0; k < taps; k++, at++) {
+                t0 += a[k] * *(const trunkline_eight *)at;
+                t1 += a[k] * *(const trunkline_eight *)(at + 8);
+                t2 += a[k] * *(const trunkline_eight *)(at + 16);
+                t3 += a[k] * *(const trunkline_eight *)(at + 24);
+            }
+            *(trunkline_eight *)(out + i) = t0;
+            *(trunkline_eight *)(out + i + 8) = t1;
+            *(trunkline_eight *)(out + i + 16) = t2;
+            *(trunkline_eight *)(out + i + 24) = t3;
+        }
+        for (; i < n; i++) {
+            out[i] = 0;
+            for (int k = 0; k < taps; k++)
+                out[i] += a[k] * x[i + k];
+        }
+    }
+    /* n steps of a gradient: each moves the taps (a multiple of 16) by gain[i] times what they miss of wanted[i] */
+    TRUNKLINE_CLONES
+    static void trunkline_adapt(float *taps, int n_taps, const float *x, const float *wanted, const float *gain, int n) {
+        trunkline_eight *t = (trunkline_eight *)taps;
+        for (int i = 0; i < n; i++, x++) {
+            const trunkline_eight *at = (const trunkline_eight *)x;
+            trunkline_eight even = {0}, odd = {0};
+            float error = wanted[i];
+            for (int k = 0; k < n_taps / 8; k += 2) {
+                even += t[k] * at[k];
+                odd += t[k + 1] * at[k + 1];
+            }
+            even += odd;
+            for (int k = 0; k < 8; k++)
+                error -= even[k];
+            error *= gain[i];
+            for (int k = 0; k < n_taps / 8; k++)
+                t[k] += error * at[k];
+        }
+    }
+    """
+    void trunkline_slide(const float *a, int taps, const float *x, float *out, int n) noexcept nogil
+    void trunkline_adapt(float *taps, int n_taps, const float *x, const float *wanted, const float *gain, int n) noexcept nogil
 
 cdef float EMPHASIS = 0.9
 cdef float SAME = 0.30              # share of the power one delay must explain for an echo, before the filter has converged
@@ -38,22 +95,56 @@ cdef void echo_reset(Echo *e) noexcept nogil:
     e.quality = 1
 
 
+# The filter y[n] = B x[n] + A1 y[n-1] + A2 y[n-2] with both sides multiplied so that y[n] needs only y[n-4] and y[n-8]
+# (scattered look-ahead: Parhi and Messerschmitt, 1989): four samples at once instead of one after the other.
+cdef float ahead[9]
+cdef float ahead4
+cdef float ahead8
+
+
 cdef void high_pass(float *state, const int16_t *pcm, float *out, int n) noexcept nogil:
     """Second-order Butterworth at 200 Hz: keeps hum and rumble out of levels and correlations."""
-    cdef float x1 = state[0], x2 = state[1], y1 = state[2], y2 = state[3], x, y
-    cdef int k
+    cdef int k = 0
+    while k < n:
+        high_pass_block(state, pcm + k, out + k, min(BLOCK, n - k))
+        k += BLOCK
+
+
+cdef void high_pass_block(float *state, const int16_t *pcm, float *out, int n) noexcept nogil:
+    """At most BLOCK samples. The first eight, and a rest of less than four, one after the other."""
+    cdef float x[BLOCK]
+    cdef float y[BLOCK]
+    cdef float total
+    cdef int i, k, four = 8 + (n - 8) // 4 * 4 if n > 8 else n
     for k in range(n):
-        x = pcm[k]
-        y = <float>0.8948577 * (x - 2 * x1 + x2) + <float>1.7786318 * y1 - <float>0.8007991 * y2
-        x2 = x1
-        x1 = x
-        y2 = y1
-        y1 = y
-        out[k] = y
-    state[0] = x1
-    state[1] = x2
-    state[2] = y1
-    state[3] = y2
+        x[k] = pcm[k]
+    for k in range(min(n, 8)):
+        one(state, x[k], &y[k])
+    for k in range(8, four):
+        total = 0
+        for i in range(9):
+            total += ahead[i] * x[k - i]
+        y[k] = total
+    for k from 8 <= k < four by 4:
+        for i in range(4):
+            y[k + i] += ahead4 * y[k + i - 4] + ahead8 * y[k + i - 8]
+    if four > 8:
+        state[0] = x[four - 1]
+        state[1] = x[four - 2]
+        state[2] = y[four - 1]
+        state[3] = y[four - 2]
+    for k in range(four, n):
+        one(state, x[k], &y[k])
+    memcpy(out, y, n * sizeof(float))
+
+
+cdef inline void one(float *state, float x, float *y) noexcept nogil:
+    """One sample by the plain recursion."""
+    y[0] = <float>0.8948577 * (x - 2 * state[0] + state[1]) + <float>1.7786318 * state[2] - <float>0.8007991 * state[3]
+    state[1] = state[0]
+    state[0] = x
+    state[3] = state[2]
+    state[2] = y[0]
 
 
 cdef float dot(const float *a, const float *b, int n) noexcept nogil:
@@ -64,39 +155,79 @@ cdef float dot(const float *a, const float *b, int n) noexcept nogil:
     return total
 
 
-cdef void echo_played(Echo *e, const int16_t *pcm, int n) noexcept nogil:
-    """What just went out (after coding), up to 480 samples."""
-    cdef int k, peak = 0, size
+cdef int peak_of(const int16_t *pcm, int n) noexcept nogil:
+    """Largest magnitude."""
+    cdef int16_t least = 0, most = 0
+    cdef int k
     for k in range(n):
-        size = pcm[k] if pcm[k] >= 0 else -pcm[k]
-        if size > peak:
-            peak = size
+        least = pcm[k] if pcm[k] < least else least
+        most = pcm[k] if pcm[k] > most else most
+    return most if most > -<int>least else -<int>least
+
+
+cdef void weigh(Echo *e, const int16_t *pcm, int64_t at) noexcept nogil:
+    """One step's power into the ring of those played."""
+    cdef float power = 0
+    cdef int k, place = (at // BLOCK) & (PLAYED - 1)
+    for k in range(BLOCK):
+        power += <float>pcm[k] * <float>pcm[k]
+    e.total_sent -= e.power_sent[place]
+    e.power_sent[place] = <int64_t>(power / BLOCK)
+    e.total_sent += e.power_sent[place]
+
+
+cdef void echo_played(Echo *e, const int16_t *pcm, int n) noexcept nogil:
+    """What just went out (after coding), up to 480 samples. It is kept as it is until somebody needs it filtered."""
+    cdef int k, peak = peak_of(pcm, n)
     if peak <= LOUD and e.end > e.loud_until:
         e.end += n
         e.stale = True
         return
     if e.stale:
         e.stale = False
-        memset(e.ref, 0, KEEP * sizeof(float))
-        memset(e.white, 0, KEEP * sizeof(float))
-        memset(e.high, 0, sizeof(e.high))
-        memset(e.power_played, 0, sizeof(e.power_played))
-        e.before = 0
+        memset(e.sent, 0, KEEP * sizeof(int16_t))
+        memset(e.power_sent, 0, sizeof(e.power_sent))
+        e.total_sent = 0
+        e.done = -1
         e.filled = KEEP
     if e.filled + n > ROOM:
-        memmove(e.ref, e.ref + e.filled - KEEP, KEEP * sizeof(float))
-        memmove(e.white, e.white + e.filled - KEEP, KEEP * sizeof(float))
+        k = e.filled - KEEP
+        memmove(e.sent, e.sent + k, KEEP * sizeof(int16_t))
+        if e.done > k:
+            memmove(e.ref, e.ref + k, (e.done - k) * sizeof(float))
+            memmove(e.white, e.white + k, (e.done - k) * sizeof(float))
+        e.done = e.done - k if e.done > k else -1
+        e.begin = e.begin - k if e.begin > k else 0
         e.filled = KEEP
-    high_pass(e.high, pcm, e.ref + e.filled, n)
-    for k in range(n):
-        e.white[e.filled + k] = e.ref[e.filled + k] - EMPHASIS * e.before
-        e.before = e.ref[e.filled + k]
+    memcpy(e.sent + e.filled, pcm, n * sizeof(int16_t))
     for k in range(n // BLOCK):
-        e.power_played[((e.end // BLOCK) + k) & 63] = dot(e.ref + e.filled + k * BLOCK, e.ref + e.filled + k * BLOCK, BLOCK) / BLOCK
+        weigh(e, pcm + k * BLOCK, e.end + k * BLOCK)
     e.filled += n
     e.end += n
     if peak > LOUD:
         e.loud_until = e.end + REACH + RECENT
+
+
+cdef void filter_played(Echo *e) noexcept nogil:
+    """Brings `ref`, `white` and `power_played` up to what was played last."""
+    cdef int k, n
+    cdef int64_t at
+    if e.done < e.filled - KEEP:
+        e.begin = e.done = e.filled - KEEP
+        memset(e.high, 0, sizeof(e.high))
+        memset(e.power_played, 0, sizeof(e.power_played))
+        e.before = 0
+    n = e.filled - e.done
+    if n == 0:
+        return
+    high_pass(e.high, e.sent + e.done, e.ref + e.done, n)
+    for k in range(e.done, e.filled):
+        e.white[k] = e.ref[k] - EMPHASIS * (e.ref[k - 1] if k > e.done else e.before)
+    e.before = e.ref[e.filled - 1]
+    at = e.end - n
+    for k in range(n // BLOCK):
+        e.power_played[((at // BLOCK) + k) & (PLAYED - 1)] = dot(e.ref + e.done + k * BLOCK, e.ref + e.done + k * BLOCK, BLOCK) / BLOCK
+    e.done = e.filled
 
 
 cdef bint echo_possible(Echo *e, int64_t at) noexcept nogil:
@@ -107,32 +238,32 @@ cdef bint echo_possible(Echo *e, int64_t at) noexcept nogil:
 cdef inline int place(Echo *e, int64_t at) noexcept nogil:
     """Where sample `at` stands in the buffers; negative when it is not there."""
     cdef int64_t k = at - e.end + e.filled
-    return <int>k if k >= 0 and k < e.filled else -1
+    return <int>k if k >= e.begin and k < e.filled else -1
 
 
 cdef void filter_step(Echo *e, int start, const float *heard, float *left) noexcept nogil:
     """left = heard less the estimated echo; `start`: place of the played sample under the last tap of the first sample."""
+    cdef float echo[BLOCK]
     cdef int k
+    trunkline_slide(e.taps, TAPS, e.ref + start, echo, BLOCK)
     for k in range(BLOCK):
-        left[k] = heard[k] - dot(e.taps, e.ref + start + k, TAPS)
+        left[k] = heard[k] - echo[k]
 
 
 cdef void adapt_step(Echo *e, int start, const float *heard, float before, float size) noexcept nogil:
     """One pass of normalized LMS over the step, in pre-emphasis; `before`: the heard sample before the step;
     `size`: 0..1, less where the echo is hardly above the noise."""
-    cdef int i, k
-    cdef float error, power, gain
-    cdef const float *x
-    power = dot(e.white + start, e.white + start, TAPS)
+    cdef float wanted[BLOCK]
+    cdef float power[BLOCK]
+    cdef const float *x = e.white + start
+    cdef int k
+    power[0] = dot(x, x, TAPS)
+    for k in range(1, BLOCK):
+        power[k] = power[k - 1] + x[k + TAPS - 1] * x[k + TAPS - 1] - x[k - 1] * x[k - 1]
     for k in range(BLOCK):
-        x = e.white + start + k
-        error = heard[k] - EMPHASIS * before - dot(e.taps, x, TAPS)
-        before = heard[k]
-        if k:
-            power += x[TAPS - 1] * x[TAPS - 1] - (x - 1)[0] * (x - 1)[0]
-        gain = size * error / ((power if power > 0 else 0) + 20000)
-        for i in range(TAPS):
-            e.taps[i] += gain * x[i]
+        wanted[k] = heard[k] - EMPHASIS * (heard[k - 1] if k else before)
+        power[k] = size / ((power[k] if power[k] > 0 else 0) + 20000)
+    trunkline_adapt(e.taps, TAPS, x, wanted, power, BLOCK)
 
 
 cdef void shift(float *window, const float *step) noexcept nogil:
@@ -142,13 +273,9 @@ cdef void shift(float *window, const float *step) noexcept nogil:
 
 cdef void watch_line(Echo *e, float heard) noexcept nogil:
     """A line that stays silent for 1.2 s of a loud prompt has no echo: chance likeness then denies nobody."""
-    cdef float played = 0
-    cdef int k
+    cdef float played = <float>(e.total_sent // PLAYED)
     if e.echoless:
         return
-    for k in range(64):
-        played += e.power_played[k]
-    played /= 64
     if played > 10000 and heard < NOTHING_BACK * played:
         e.clear += 1
         if e.clear >= CLEAR_STEPS:
@@ -156,6 +283,40 @@ cdef void watch_line(Echo *e, float heard) noexcept nogil:
             e.locked = False
     elif heard >= NOTHING_BACK * played:
         e.clear = 0
+
+
+cdef void echo_skip(Echo *e, bint possible, float power) noexcept nogil:
+    """A step heard that nothing is looked for in: too quiet (`power`: its mean square), or no echo is `possible`."""
+    if e.missing < RECENT // BLOCK:
+        e.missing += 1
+    if possible:
+        watch_line(e, power)
+        if e.hold:
+            e.hold -= 1
+
+
+cdef void echo_catch_up(Echo *e, const float *newest) noexcept nogil:
+    """Puts skipped steps into `heard` and `left`; they stand, high-passed, before the `newest` one."""
+    cdef const float *step
+    cdef float power
+    cdef int k
+    for k in range(min(e.missing, RECENT // BLOCK - 1), 0, -1):
+        step = newest - k * BLOCK
+        power = dot(step, step, BLOCK) / BLOCK
+        remember(e, step, step, power, power)
+    e.missing = 0
+
+
+cdef void remember(Echo *e, const float *heard, const float *left, float before, float after) noexcept nogil:
+    """One step more in `heard` and `left`, and their mean squares."""
+    cdef int k
+    shift(e.heard, heard)
+    shift(e.left, left)
+    for k in range(5):
+        e.power_heard[k] = e.power_heard[k + 1]
+        e.power_left[k] = e.power_left[k + 1]
+    e.power_heard[5] = before
+    e.power_left[5] = after
 
 
 cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor) noexcept nogil:
@@ -167,8 +328,8 @@ cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor)
     watch_line(e, before)
     memcpy(left, step, sizeof(left))
     after = before
-    shift(e.heard, step)
     if e.locked and loud:
+        filter_played(e)
         start = place(e, at - e.lag - (TAPS - 1 - AHEAD))
         if start >= 1 and place(e, at - e.lag + AHEAD + BLOCK) >= 0:
             filter_step(e, start, step, left)
@@ -182,7 +343,7 @@ cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor)
                 e.hold = 6                          # somebody else speaks: nothing to learn from
             if e.hold == 0:
                 for k in range(1 if e.quality < CONVERGED else 2):
-                    adapt_step(e, start, step, e.heard[RECENT - BLOCK - 1], STEP_SIZE * before / (before + NOISE * floor))
+                    adapt_step(e, start, step, e.heard[RECENT - 1], STEP_SIZE * before / (before + NOISE * floor))
                 e.steps += 1
                 if expected > 1000:
                     change = after / (before + 1)
@@ -192,11 +353,7 @@ cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor)
                 memcpy(left, step, sizeof(left))
     if e.hold:
         e.hold -= 1
-    shift(e.left, left)
-    memmove(e.power_heard, e.power_heard + 1, 5 * sizeof(float))
-    memmove(e.power_left, e.power_left + 1, 5 * sizeof(float))
-    e.power_heard[5] = before
-    e.power_left[5] = after
+    remember(e, step, left, before, after)
     memcpy(step, left, sizeof(left))
     return after
 
@@ -206,8 +363,8 @@ cdef int lay_out(Echo *e, int64_t at, float *window, float (*phases)[2312], int 
     cdef int half = RECENT // 2, last, k, n
     first[0] = <int>(at - RECENT - REACH - e.end + e.filled)
     last = first[0] + REACH + RECENT
-    if first[0] < 0:
-        first[0] = first[0] & 1
+    if first[0] < e.begin:
+        first[0] = e.begin + ((first[0] - e.begin) & 1)
     if last > e.filled:
         last = e.filled
     n = (last - first[0]) // 2
@@ -221,6 +378,7 @@ cdef int lay_out(Echo *e, int64_t at, float *window, float (*phases)[2312], int 
 
 cdef float best_match(const float *window, float (*phases)[2312], int n, int *which_best, int *at_best, float *gain) noexcept nogil:
     """The piece of what was played that explains most of the window, and the share (0..1) of its power it explains."""
+    cdef float totals[2312]
     cdef float own = 1, power, total, share, best = 0
     cdef int half = RECENT // 2, which, i
     cdef float *line
@@ -228,8 +386,9 @@ cdef float best_match(const float *window, float (*phases)[2312], int n, int *wh
     for which in range(2):
         line = phases[which]
         power = dot(line, line, half)
+        trunkline_slide(window, half, line, totals, n - half)
         for i in range(n - half):
-            total = dot(window, line + i, half)
+            total = totals[i]
             if total > 0:
                 share = total * total / (own * (power + 1000))
                 if share > best:
@@ -252,6 +411,7 @@ cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain, float *re
     cdef int first = 0, which = 0, place_best = 0, k, n
     cdef float share, other = 0
     e.searches += 1
+    filter_played(e)
     n = lay_out(e, at, window, phases, &first)
     if n <= RECENT // 2:
         return 0
@@ -320,7 +480,8 @@ cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
     cdef bint converged = e.locked and e.steps > 20 and e.quality < CONVERGED
     cdef float loudest = 0
     cdef int k
-    for k in range(64):
+    filter_played(e)
+    for k in range(PLAYED):
         if e.power_played[k] > loudest:
             loudest = e.power_played[k]
     for k in range(6):
@@ -347,3 +508,19 @@ cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
         e.quality = left / heard
     e.hold = 0
     return True
+
+
+cdef void fill_taps():
+    global ahead4, ahead8
+    cdef int k
+    a1, a2 = -1.7786318, 0.8007991
+    p, q = 2 * a2 - a1 * a1, a2 * a2
+    poles = np.convolve([1, -a1, a2], [1, 0, -p, 0, q])
+    zeros = np.convolve([0.8948577, -2 * 0.8948577, 0.8948577], poles)
+    for k in range(9):
+        ahead[k] = zeros[k]
+    ahead4 = p * p - 2 * q
+    ahead8 = -q * q
+
+
+fill_taps()

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Voice activity of 10 ms steps. Cheap first: a step below the noise floor's gate costs a filter and a sum.
+"""Voice activity of 10 ms steps. Cheap first: a silent step costs a sum of squares, one below the gate a filter too.
 
 Steps above the gate go to the WebRTC VAD (two-mixture likelihood test) and, where it agrees, are searched for a pitch
 in the residual of a short linear prediction, so that neither coloured noise nor clicks count as voice.
@@ -55,6 +55,7 @@ cdef void vad_reset(Vad *v, void *webrtc) noexcept nogil:
     v.ambient = QUIET / 4
     v.least = 1e12
     v.smooth = QUIET
+    v.end = SEEN
 
 
 cdef inline float clip(float x) noexcept nogil:
@@ -144,15 +145,6 @@ cdef float periodicity(const float *x, int n) noexcept nogil:
     return best
 
 
-cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil:
-    """Takes 80 samples in. False when they are too quiet to matter: then `vad_judge` need not be asked."""
-    memmove(v.view, v.view + STEP, (VIEW - STEP) * sizeof(float))
-    high_pass(v.high, pcm, v.view + VIEW - STEP, STEP)
-    v.level = mean_square(v.view + VIEW - STEP)
-    v.period = 0
-    return v.level >= QUIET and v.level >= GATE * v.floor
-
-
 cdef void track_ambient(Vad *v, bint speaking) noexcept nogil:
     """Level that seven steps in ten stay below: rises 31 dB a second (3 while the caller speaks), falls 13."""
     if v.level > v.ambient:
@@ -161,28 +153,72 @@ cdef void track_ambient(Vad *v, bint speaking) noexcept nogil:
         v.ambient *= <float>0.97
 
 
-cdef int vad_judge(Vad *v, bint loud, bint speaking) noexcept nogil:
-    """What the newest step (which may have been cleaned in place) is: NO_SPEECH, UNVOICED or VOICED.
+cdef void make_room(Vad *v, int steps) noexcept nogil:
+    """Room for `steps` at the end of the view, the rest of SEEN before them."""
+    cdef int kept = SEEN - steps * STEP
+    if v.end + steps * STEP > LINED:
+        memmove(v.view, v.view + v.end - kept, kept * sizeof(float))
+        v.end = kept
+    v.end += steps * STEP
+
+
+cdef void end_silence(Vad *v) noexcept nogil:
+    """Puts the silent steps into the view; they are taken for zeros."""
+    cdef int steps = min(v.hushed, SEEN // STEP - 1)
+    make_room(v, steps)
+    memset(v.view + v.end - steps * STEP, 0, steps * STEP * sizeof(float))
+    memset(v.high, 0, sizeof(v.high))
+    v.hushed = 0
+
+
+cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil:
+    """Takes 80 samples in. False when they are too quiet for speech."""
+    cdef float power = 0, mean = 0
+    cdef int k
+    for k in range(STEP):
+        power += <float>pcm[k] * <float>pcm[k]
+        mean += pcm[k]
+    v.period = 0
+    v.level = (power - mean * mean / STEP) / STEP
+    if v.level <= QUIET / 16:            # nothing follows so low a level, filtered or not
+        v.hushed += 1
+        return False
+    if v.hushed:
+        end_silence(v)
+    make_room(v, 1)
+    high_pass(v.high, pcm, vad_newest(v), STEP)
+    v.level = mean_square(vad_newest(v))
+    return v.level >= QUIET and v.level >= GATE * v.floor
+
+
+cdef void vad_pass(Vad *v, bint speaking) noexcept nogil:
+    """The newest step is no speech: what is known of the line's noise follows it."""
+    track_floor(v)
+    track_ambient(v, speaking)
+
+
+cdef int vad_judge(Vad *v, bint speaking) noexcept nogil:
+    """What the newest loud step (which may have been cleaned in place) is: NO_SPEECH, UNVOICED or VOICED.
 
     While the caller speaks anyway nobody needs to know about voicing, and it is not looked for.
     """
     cdef int16_t pcm[STEP]
     cdef int k
     cdef bint stands_out
-    v.level = mean_square(v.view + VIEW - STEP)
+    v.level = mean_square(vad_newest(v))
     stands_out = speaking or v.level > ABOVE_AMBIENT * v.ambient
     track_floor(v)
     track_ambient(v, speaking)
-    if not loud or v.level < QUIET or v.level < GATE * v.floor or not stands_out:
+    if v.level < QUIET or v.level < GATE * v.floor or not stands_out:
         return NO_SPEECH
     if v.webrtc != NULL:
         for k in range(STEP):
-            pcm[k] = <int16_t>clip(v.view[VIEW - STEP + k])
+            pcm[k] = <int16_t>clip(vad_newest(v)[k])
         if process(v.webrtc, 8000, pcm, STEP) != 1:
             return NO_SPEECH
     if speaking:
         return UNVOICED
-    v.period = periodicity(v.view, VIEW)
+    v.period = periodicity(v.view + v.end - VIEW, VIEW)
     if v.period > PERIODIC:
         return VOICED
     return UNVOICED if v.level > CLEAR * v.floor else NO_SPEECH
