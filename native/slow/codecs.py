@@ -116,8 +116,8 @@ class Opus:
 
 
 class G722:
-    """ITU-T G.722 at 64 kbit/s, by the kernel: its feedback runs sample by sample, which takes Python longer than the
-    sound lasts."""
+    """ITU-T G.722 at 64 kbit/s, by the kernel, which its own tests hold to the twin: the twin's sample by sample takes
+    6 ms for 20 ms of both directions, too long for a few legs in real time."""
 
     def __init__(self) -> None:
         self.decoder, self.encoder = kernel.Decoder("G722"), kernel.Encoder("G722")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import native
 from native import kernels
 
+from . import lines
 from .test_engine import vowel
 from .wire import Phone, wait_for
 
@@ -122,3 +124,15 @@ def test_a_call_on_hold_does_not_lose_its_prompt(engine: native.Engine) -> None:
     heard = phone.hear(20).reshape(-1)
     begin = int(np.argmax(np.abs(heard) > 1000))
     assert np.array_equal(heard[begin : begin + 1600], coded(prompt))
+
+
+def test_the_prompts_own_echo_does_not_mute_it(engine: native.Engine, speech: list[np.ndarray]) -> None:
+    """It comes back 12 dB softer, and 60 ms later than it left."""
+    phone = Phone(engine)
+    words = lines.talk(np.random.default_rng(12), speech, 4, -20)
+    engine.play(phone.leg, [engine.load_prompt(words.astype(np.int16))], 6, barge_in=True)
+    line = deque([np.zeros(160, np.int16)] * 3)
+    for _ in range(150):
+        line.append(phone.pcm(phone.receive()) // 4)
+        phone.send(phone.audio(line.popleft()))
+    assert not [e for e in engine.events() if e[0] in (native.SPEECH_STARTED, native.PROMPT_MUTED)]

@@ -15,7 +15,7 @@ import native
 from native.twins import rtcp
 
 from .test_secure_leg import secure
-from .wire import SILENCE, Packet, Phone, tone
+from .wire import Packet, Phone, tone
 
 NEEDS = "rtcp"
 
@@ -24,6 +24,7 @@ NEEDS = "rtcp"
 class Told:
     """A report, and how it stood with the far end when it came."""
 
+    octets: bytes
     packets: list[rtcp.Packet]
     at: int
     audio: int
@@ -57,9 +58,9 @@ class Far:
                 self.keep(self.reports.recv(2048))
 
     def keep(self, octets: bytes) -> None:
-        packets = rtcp.read(octets)
+        packets = rtcp.read(self.phone.unseal_control(octets))
         assert packets is not None
-        self.told.append(Told(packets, time.monotonic_ns(), self.audio, self.stamp, self.left_out))
+        self.told.append(Told(octets, packets, time.monotonic_ns(), self.audio, self.stamp, self.left_out))
 
 
 def control() -> tuple[socket.socket, int]:
@@ -104,16 +105,18 @@ def answer(engine: native.Engine, far: Far, held_ns: int = 0) -> bytes:
 
 
 def test_reports_tell_both_sides_how_it_goes(engine: native.Engine) -> None:
-    """Three legs at once: RTCP on a port of its own, on that of RTP, and none."""
+    """Four legs at once: RTCP on a port of its own, on that of RTP, the same sealed, and none."""
     sock, port = control()
     own = Far(Phone(engine, rtcp_port=port), sock, every=3)
     mixed = Far(Phone(engine, rtcp_port=0))
     none = Far(Phone(engine, rtcp_port=-1))
-    fars = [own, mixed, none]
-    run(fars, lambda: own.told and mixed.told)
-    for far in (own, mixed):
+    sealed = Far(secure(engine, rtcp_port=0))
+    fars = [own, mixed, none, sealed]
+    run(fars, lambda: own.told and mixed.told and sealed.told)
+    for far in (own, mixed, sealed):
         check(engine, far)
     assert not none.told
+    assert sealed.told[0].packets[1].cname.encode() not in sealed.told[0].octets, "others can't read it"
 
     arrived = own.told[0].at
     run(fars, lambda: time.monotonic_ns() - arrived > 300_000_000)
@@ -123,6 +126,7 @@ def test_reports_tell_both_sides_how_it_goes(engine: native.Engine) -> None:
     late = answer(engine, own, time.monotonic_ns() - arrived - on_the_way)
     sock.sendto(late, ("127.0.0.1", own.phone.port + 1))
     mixed.phone.send(answer(engine, mixed))
+    sealed.phone.send(answer(engine, sealed))
     run(fars, lambda: all(engine.stats(f.phone.leg)["remote_lost"] for f in (own, mixed)))
     stats, clean = engine.stats(own.phone.leg), engine.stats(mixed.phone.leg)
     assert (stats["remote_lost"], stats["remote_fraction_lost"]) == (12, 0.25)
@@ -131,24 +135,6 @@ def test_reports_tell_both_sides_how_it_goes(engine: native.Engine) -> None:
     assert 1 <= stats["mos"] < clean["mos"] <= 4.5
     assert clean["mos"] > 4 or clean["late"], "nothing was lost on the way"
     assert (clean["discarded"], clean["lost"]) == (0, 0)
-
-
-def test_reports_of_a_secure_leg_are_sealed(engine: native.Engine) -> None:
-    phone = secure(engine, rtcp_port=0)
-    while True:
-        octets = phone.socket.recv(2048)
-        phone.send(phone.audio(SILENCE))
-        if 192 <= octets[1] <= 223:
-            break
-    packets = rtcp.read(phone.unseal_control(octets))
-    assert packets is not None
-    assert packets[0].kind == rtcp.SR
-    assert packets[0].ssrcs == [engine.stats(phone.leg)["ssrc"]]
-    assert packets[1].cname.encode() not in octets, "the name can't be read by others"
-    plain = rtcp.report(phone.ssrc, None, [rtcp.Block(packets[0].ssrcs[0], 64, 12, 1000, 80, 0, 0)])
-    phone.send(plain)
-    phone.hear(5)
-    assert engine.stats(phone.leg)["remote_lost"] is None, "a report that is not authentic is not believed"
-    phone.send(phone.seal_control(plain))
-    phone.hear(5)
-    assert engine.stats(phone.leg)["remote_lost"] == 12
+    assert engine.stats(sealed.phone.leg)["remote_lost"] is None, "a report that is not authentic is not believed"
+    sealed.phone.send(sealed.phone.seal_control(answer(engine, sealed)))
+    run(fars, lambda: engine.stats(sealed.phone.leg)["remote_lost"] == 12)
