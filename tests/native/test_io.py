@@ -477,7 +477,7 @@ try:
     ioloop.IoLoop("uring")
 except OSError as e:
     print(e.errno)
-print(ioloop.IoLoop("plain").kind)
+print(ioloop.IoLoop("plain").kind, ioloop.cheapest())
 """
 """A process whose seccomp filter answers io_uring_setup with an error."""
 
@@ -496,7 +496,13 @@ def test_a_kernel_that_refuses_io_uring_is_said_so(error: int, says: str) -> Non
     why, raised, plain = done.stdout.splitlines()
     assert says in why
     assert int(raised) == error
-    assert plain == "plain"
+    assert plain == "plain plain"
+
+
+def test_the_kind_to_take_is_one_the_kernel_has() -> None:
+    assert set(ioloop.costs()) == {"plain"} | ({"uring"} if not uring.uring_refused() else set())
+    assert all(cost > 0 for cost in ioloop.costs().values())
+    assert ioloop.cheapest() in ioloop.costs()
 
 
 def test_an_unknown_kind_says_what_there_is() -> None:
