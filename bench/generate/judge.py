@@ -242,9 +242,11 @@ def digits_right(
     for stream in streams:
         loop = loops[source[stream]]
         whole, rest = divmod(ticks, speech.LOOP)
-        pressed = loop.digits * whole + "".join(digit for at, digit in loop.keys if at < rest)
+        pressed = loop.digits * whole + "".join(digit for at, digit in loop.keys if at + speech.EVENT <= rest)
+        cut = "".join(digit for at, digit in loop.keys if at < rest < at + speech.EVENT)  # by the end: may be heard
+        got = found.get(stream, "")
         n += len(pressed)
-        right += common(pressed, found.get(stream, ""))
+        right += min(len(pressed), max(common(pressed, got), common(pressed + cut, got)))
     return figures.rate(right, n)
 
 
