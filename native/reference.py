@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from native.engine import EngineError
 from native.slow import sockets
-from native.slow.codecs import CODECS, DEFAULT, Codec
+from native.slow.codecs import DEFAULT, agreed_codecs
 from native.slow.events import (
     KEY,
     PROMPT_DONE,
@@ -35,7 +35,7 @@ from native.slow.keys import DIGITS, QUEUED
 from native.slow.leg import Leg
 from native.slow.loop import COMMANDS, Loop
 from native.slow.playout import LISTED, Manner, Prompt, Turn
-from native.slow.room import MOST, Room
+from native.slow.room import Rooms
 from native.slow.security import PROFILES, Secrets
 from native.slow.sender import Remote
 from native.slow.stats import stats
@@ -81,9 +81,7 @@ class Engine:
         self._slots: list[Leg | None] = [None] * max_legs
         self._generations = [0] * max_legs
         self._prompts: dict[int, Prompt] = {}
-        self._rooms: dict[int, Room] = {}
-        self._room_of: dict[int, int] = {}
-        self._next_room = 1
+        self._rooms = Rooms()
         self._late_read = np.zeros_like(self._loop.late)
 
     def __del__(self) -> None:
@@ -109,7 +107,6 @@ class Engine:
             self._loop.close(leg, time.monotonic_ns())
         self._legs.clear()
         self._rooms.clear()
-        self._room_of.clear()
 
     def _do(self, command: Callable[[int], object]) -> None:
         """Has the loop call `command` with the time."""
@@ -169,10 +166,13 @@ class Engine:
     ) -> None:
         """Where to send (until the first valid packets say better), which payload types mean what, and which to send.
 
-        `codecs`: names of CODECS by payload type. `noise_payload`: comfort noise (RFC 3389) was agreed on, silence is
+        `codecs`: names by payload type. `noise_payload`: comfort noise (RFC 3389) was agreed on, silence is
         sent as such. `rtcp_port`: None is the port behind, 0 the same port (RFC 5761), -1 no RTCP.
         """
-        table = _codecs(DEFAULT if codecs is None else codecs)
+        try:
+            table = agreed_codecs(DEFAULT if codecs is None else codecs)
+        except LookupError as error:
+            raise EngineError(error.args[0]) from None
         types = all(-1 <= p < 128 for p in (dtmf_payload, noise_payload))
         if payload not in table or not types or not 0 < port < 65536 or not -1 <= (rtcp_port or 0) < 65536:
             raise EngineError(f"payload {payload}, DTMF payload {dtmf_payload} or port {port} can't be used")
@@ -196,40 +196,31 @@ class Engine:
     # --- who hears whom -------------------------------------------------------------------------------------------
 
     def open_room(self) -> int:
-        """A room for up to 16 legs. It ends with its last member."""
-        number, self._next_room = self._next_room, self._next_room + 1
-        self._rooms[number] = Room(number)
-        return number
+        """A room for up to 16 legs; it ends with its last member."""
+        return self._rooms.new()
 
     def join(self, room: int, leg: int, heard_by: Iterable[int] | None = None) -> None:
         """The leg hears all members, and is heard by all, by none ([]: monitor) or by some ([agent]: whisper).
 
         A member that joins again changes who hears it, and no frame is lost. A leg in another room leaves that one.
         """
-        joined = self._leg(leg)
-        if room not in self._rooms:
-            raise EngineError(f"room {room} is not open")
-        only = None if heard_by is None else frozenset(heard_by)
-        if self._room_of.get(leg) != room:
-            if list(self._room_of.values()).count(room) == MOST:
-                raise EngineError(f"a room holds at most {MOST} legs")
-            self.leave(leg)
-        self._room_of[leg] = room
-        joins = self._rooms[room]
-        self._do(lambda now: joined.join(joins, only))
+        joined, only = self._leg(leg), None if heard_by is None else frozenset(heard_by)
+        try:
+            entered = self._rooms.enter(room, leg)
+        except LookupError as error:
+            raise EngineError(error.args[0]) from None
+        self._do(lambda now: joined.join(entered, only))
 
     def leave(self, leg: int) -> None:
         """Nobody hears the leg any more, and it hears nobody."""
         left = self._leg(leg)
         self._do(lambda now: left.leave())
-        room = self._room_of.pop(leg, None)
-        if room is not None and room not in self._room_of.values():
-            del self._rooms[room]
+        self._rooms.leave(leg)
 
     def room_of(self, leg: int) -> int | None:
         """The room the leg is in, or None."""
         self._leg(leg)
-        return self._room_of.get(leg)
+        return self._rooms.of.get(leg)
 
     def bridge(self, a: int, b: int) -> None:
         """A room of two: each hears the other, until `unbridge` or the end of either."""
@@ -247,7 +238,7 @@ class Engine:
     def unbridge(self, leg: int) -> None:
         """Everybody leaves the room that the leg is in."""
         room = self.room_of(leg)
-        for member in [k for k, v in self._room_of.items() if v == room]:
+        for member in [] if room is None else self._rooms.members(room):
             self.leave(member)
 
     def echo(self, leg: int, on: bool) -> None:
@@ -401,13 +392,6 @@ class Engine:
             "events_refused": t.events.refused,
             "legs": len(self._legs),
         }
-
-
-def _codecs(names: Mapping[int, str]) -> dict[int, Codec]:
-    unknown = [name for name in names.values() if name not in CODECS]
-    if unknown:
-        raise EngineError(f"codec {unknown[0]!r} is none of {', '.join(CODECS)}")
-    return {payload: CODECS[name] for payload, name in names.items()}
 
 
 def _copy(found: Pcm, out: Pcm) -> int:

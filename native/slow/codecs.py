@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native import codec as kernel
+from native import foreign
 from native.slow.rates import Pcm
 from native.twins import g711
 
@@ -63,9 +63,16 @@ def _l16() -> Coder:
     )
 
 
+def _loaded(file: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(file)
+    except OSError:
+        return None
+
+
 @cache
 def _libopus() -> ctypes.CDLL:
-    library = ctypes.CDLL(ctypes.util.find_library("opus") or "libopus.so.0")
+    library = next(filter(None, map(_loaded, foreign.opus_files())))
     library.opus_decoder_create.restype = library.opus_encoder_create.restype = ctypes.c_void_p
     library.opus_decode.argtypes = [
         ctypes.c_void_p,
@@ -157,3 +164,14 @@ CODECS = {
 }
 
 DEFAULT = {0: "PCMU", 8: "PCMA", 9: "G722"}
+
+
+def agreed_codecs(names: Mapping[int, str]) -> dict[int, Codec]:
+    """Codecs by payload type. Raises LookupError for one that is not in the table, or whose library is missing."""
+    for name in names.values():
+        if name not in CODECS:
+            raise LookupError(f"codec {name!r} is none of {', '.join(CODECS)}")
+        problem = kernel.available()[name]
+        if problem:
+            raise LookupError(problem)
+    return {payload: CODECS[name] for payload, name in names.items()}

@@ -86,6 +86,8 @@ class Leg:
 
     def join(self, room: Room, heard_by: frozenset[int] | None) -> None:
         """Becomes a member, or changes who hears it."""
+        if self.room is not room:
+            self.leave()
         self.room = room
         room.heard_by[self.handle] = heard_by
 

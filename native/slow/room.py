@@ -25,6 +25,43 @@ class Room:
         return [k for k in self.heard_by if k != speaker and (only is None or k in only)]
 
 
+class Rooms:
+    """Which leg is in which room, as the thread that commands knows it. A room ends with its last member."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Room] = {}
+        self.of: dict[int, int] = {}
+        self.last = 0
+
+    def new(self) -> int:
+        self.last += 1
+        self.open[self.last] = Room(self.last)
+        return self.last
+
+    def members(self, room: int | None) -> list[int]:
+        return [leg for leg, there in self.of.items() if there == room]
+
+    def enter(self, room: int, leg: int) -> Room:
+        """Raises LookupError where there is no such room, or no place in it."""
+        if room not in self.open:
+            raise LookupError(f"room {room} is not open")
+        if len(set(self.members(room)) | {leg}) > MOST:
+            raise LookupError(f"a room holds at most {MOST} legs")
+        if self.of.get(leg) != room:
+            self.leave(leg)
+        self.of[leg] = room
+        return self.open[room]
+
+    def leave(self, leg: int) -> None:
+        room = self.of.pop(leg, None)
+        if room is not None and not self.members(room):
+            del self.open[room]
+
+    def clear(self) -> None:
+        self.open.clear()
+        self.of.clear()
+
+
 @dataclass
 class Line:
     """Frames of one speaker on their way to one listener."""
