@@ -127,7 +127,9 @@ def test_lost_packets_of_opus_are_made_up(engine: native.Engine) -> None:
         if k % 10 != 5:
             phone.send(octets)
     said = taped(engine, phone)[:, 0].reshape(-1, 320)[15:40]
-    assert np.abs(said.astype(int)).max(axis=1).min() > 2000
+    loudest = np.abs(said.astype(int)).max(axis=1)
+    assert loudest.min() > 500
+    assert np.median(loudest) > 6000
     assert engine.stats(phone.leg)["lost"] in (3, 4)
 
 
