@@ -14,7 +14,8 @@ cdef struct Dtmf:
     int16_t part[PIECE]
     int at                  # newest of the pieces, a ring
     int newest              # of the pieces in `heard`, a ring
-    float heard[HEARD][PIECE]
+    int16_t heard[HEARD][PIECE]
+    bint likely[PIECES]     # whether a piece can be one of two tones; others are not projected
     int quiet               # pieces in a row too soft to matter, up to PIECES
     float re[PIECES][TONES]
     float im[PIECES][TONES]

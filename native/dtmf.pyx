@@ -11,13 +11,46 @@ that a deviation hides from the sums is put back before twist and purity are jud
 import numpy as np
 
 from libc.math cimport M_PI, atan2f, cosf, sinf
+from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
+    /* total[k] = sum over 20 pairs of samples x of x . wave[pair][k], 16 values of k */
+    static void trunkline_project(const int16_t *x, const int16_t *wave, int32_t *total) {
+    #ifdef __SSE2__
+        __m128i t[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
+        for (int i = 0; i < 20; i++, wave += 32) {
+            int32_t pair;
+            __builtin_memcpy(&pair, x + 2 * i, sizeof(pair));
+            __m128i both = _mm_set1_epi32(pair);
+            for (int k = 0; k < 4; k++)
+                t[k] = _mm_add_epi32(t[k], _mm_madd_epi16(both, _mm_loadu_si128((const __m128i *)wave + k)));
+        }
+        for (int k = 0; k < 4; k++)
+            _mm_storeu_si128((__m128i *)total + k, t[k]);
+    #else
+        for (int k = 0; k < 16; k++)
+            total[k] = 0;
+        for (int i = 0; i < 20; i++, wave += 32)
+            for (int k = 0; k < 16; k++)
+                total[k] += (int32_t)x[2 * i] * wave[2 * k] + (int32_t)x[2 * i + 1] * wave[2 * k + 1];
+    #endif
+    }
+    """
+    void trunkline_project(const int16_t *x, const int16_t *wave, int32_t *total) noexcept nogil
 
 cdef enum:
     SWELL = 16              # samples a key of the generator fades in and out: 2 ms
     WINDOW = PIECE * PIECES
     SPAN = WINDOW + PIECE * (PIECES - 1)        # samples of four windows
     UNKNOWNS = 8
+    PAIRS = 20
+    SCALE = 1024            # of the waves: 40 samples of 16 bits times it fit into 32 bits
     BRIDGED = 3             # windows without a key that end it
     STEADY = 20             # pieces that make a dial tone: 100 ms
     AFTER_DIAL = 40         # pieces for which it is still taken away when it ends: 200 ms
@@ -36,6 +69,8 @@ cdef float FLAT = 0.60                          # ... beyond it must be noise: m
 cdef float SLOPE = 0.05                         # change of a tone's level over 10 ms; noise adds to it
 cdef float LEVEL = 0.63                         # -2 dB: windows of one key, softest to loudest
 cdef float HELD = 0.16                          # -8 dB: the key goes on
+cdef float SMOOTHEST = 0.2                      # energy of differences over energy: 0.34 to 1.23 for two tones, more with noise
+cdef float ROUGHEST = 1.8
 cdef float DEVIATION = 0.022                    # 1.5% + 2 Hz must pass, 3.5% must not
 
 cdef struct Pair:           # two tones as fitted
@@ -48,7 +83,7 @@ cdef struct Pair:           # two tones as fitted
     float rest              # share of the power that is neither
     float flat              # 0..1, how much like noise that is
 
-cdef float wave[PIECE][2 * TONES]               # cosines, then negative sines
+cdef int16_t wave[PAIRS][2 * TONES][2]      # cosines, then negative sines, for samples in pairs
 cdef float turn_re[PIECES][TONES]               # by k pieces
 cdef float turn_im[PIECES][TONES]
 cdef float hertz[TONES]
@@ -73,11 +108,12 @@ cdef void forget(Dtmf *d) noexcept nogil:
     memset(d.re, 0, sizeof(d.re))
     memset(d.im, 0, sizeof(d.im))
     memset(d.energy, 0, sizeof(d.energy))
+    memset(d.likely, 0, sizeof(d.likely))
     for k in range(PIECES):
         d.found[k] = -1
 
 
-cdef void without_dial_tone(float *past, float *x) noexcept nogil:
+cdef void without_dial_tone(float *past, int16_t *x) noexcept nogil:
     """Elliptic high-pass of order 4: 0.5 dB from 690 Hz, -32 dB at 480 Hz and below, in place."""
     cdef float a1 = past[0], a2 = past[1], b1 = past[2], b2 = past[3], in1, out1
     cdef int k
@@ -87,7 +123,8 @@ cdef void without_dial_tone(float *past, float *x) noexcept nogil:
         a2 = a1
         a1 = in1
         in1 = out1 + <float>1.62778332 * b1 - <float>0.88330957 * b2
-        x[k] = in1 - <float>1.88056978 * b1 + b2
+        out1 = in1 - <float>1.88056978 * b1 + b2
+        x[k] = <int16_t>max(min(out1, <float>32767), <float>-32768)
         b2 = b1
         b1 = in1
     past[0] = a1
@@ -130,22 +167,14 @@ cdef void watch_dial_tone(Dtmf *d, float piece, float piece_rough) noexcept nogi
             forget(d)
 
 
-cdef void project(Dtmf *d, const float *x, float energy) noexcept nogil:
+cdef void project(Dtmf *d, const int16_t *x) noexcept nogil:
     """The piece's sums at the eight tones, its first sample as origin."""
-    cdef float total[2 * TONES]
-    cdef float value
-    cdef int i, k
-    for k in range(2 * TONES):
-        total[k] = 0
-    for i in range(PIECE):
-        value = x[i]
-        for k in range(2 * TONES):
-            total[k] += value * wave[i][k]
-    d.newest = (d.newest + 1) % HEARD
-    memcpy(d.heard[d.newest], x, PIECE * sizeof(float))
-    memcpy(d.re[d.at], total, TONES * sizeof(float))
-    memcpy(d.im[d.at], total + TONES, TONES * sizeof(float))
-    d.energy[d.at] = energy
+    cdef int32_t total[2 * TONES]
+    cdef int k
+    trunkline_project(x, &wave[0][0][0], total)
+    for k in range(TONES):
+        d.re[d.at][k] = total[k] * <float>(1.0 / SCALE)
+        d.im[d.at][k] = total[TONES + k] * <float>(1.0 / SCALE)
 
 
 # --- a window -----------------------------------------------------------------------------------------------------
@@ -178,7 +207,6 @@ cdef void look(Dtmf *d) noexcept nogil:
     col = 4 + loudest(power + 4)
     both = power[row] + power[col]
     total /= WINDOW
-    d.found[at] = -1
     if (
         both > LIKELY * total and power[row] > <float>0.3 * FULL * SOFTEST and power[col] > <float>0.3 * FULL * SOFTEST
         and power[col] < 3 * REVERSE * power[row] and power[row] < 3 * NORMAL * power[col]
@@ -285,7 +313,8 @@ cdef bint fit(Dtmf *d, float row_hertz, float col_hertz, Pair *p) noexcept nogil
     cdef float total, size
     cdef int i, j
     for j in range(HEARD):
-        memcpy(line + j * PIECE, d.heard[(d.newest + 1 + j) % HEARD], PIECE * sizeof(float))
+        for i in range(PIECE):
+            line[j * PIECE + i] = d.heard[(d.newest + 1 + j) % HEARD][i]
     lay_out(columns, row_hertz * <float>(2 * M_PI / 8000))
     lay_out(columns + 4 * WINDOW, col_hertz * <float>(2 * M_PI / 8000))
     for i in range(UNKNOWNS):
@@ -372,13 +401,9 @@ cdef int judge(Dtmf *d) noexcept nogil:
 
 cdef int hear(Dtmf *d, const int16_t *pcm) noexcept nogil:
     """One piece."""
-    cdef float x[PIECE]
-    cdef float energy = 0, rough = 0
-    cdef int k
-    for k in range(PIECE):
-        x[k] = pcm[k]
-    for k in range(PIECE):
-        energy += x[k] * x[k]
+    cdef int16_t x[PIECE]
+    cdef float energy = energy_of(pcm), rough
+    cdef int k, of_use = 0
     if energy < PIECE * FULL * SOFTEST:
         d.quiet += 1
         if d.quiet > PIECES and d.digit == 0 and d.dial == 0:       # nothing of any window is left
@@ -391,18 +416,50 @@ cdef int hear(Dtmf *d, const int16_t *pcm) noexcept nogil:
         if d.quiet >= PIECES:
             forget(d)
         d.quiet = 0
-    for k in range(PIECE - 1):
-        rough += (x[k + 1] - x[k]) * (x[k + 1] - x[k])
+    rough = roughness(pcm)
     watch_dial_tone(d, energy, rough)
+    memcpy(x, pcm, sizeof(x))
     if d.dial > 0:
         without_dial_tone(d.past, x)
-        energy = 0
-        for k in range(PIECE):
-            energy += x[k] * x[k]
+        energy = energy_of(x)
+        rough = roughness(x)
     d.at = (d.at + 1) % PIECES
-    project(d, x, energy)
-    look(d)
+    d.newest = (d.newest + 1) % HEARD
+    memcpy(d.heard[d.newest], x, sizeof(x))
+    d.energy[d.at] = energy
+    d.likely[d.at] = SMOOTHEST * energy < rough < ROUGHEST * energy
+    if d.likely[d.at]:
+        project(d, x)
+    for k in range(PIECES):
+        of_use += d.likely[k]
+    d.found[d.at] = -1
+    if of_use * 2 >= PIECES:
+        if not d.likely[d.at]:
+            memset(d.re[d.at], 0, sizeof(d.re[d.at]))
+            memset(d.im[d.at], 0, sizeof(d.im[d.at]))
+        look(d)
     return judge(d)
+
+
+cdef float energy_of(const int16_t *x) noexcept nogil:
+    """Of a piece."""
+    cdef float total = 0
+    cdef int k
+    for k in range(PIECE):
+        total += <float>x[k] * <float>x[k]
+    return total
+
+
+cdef float roughness(const int16_t *x) noexcept nogil:
+    """Energy of the differences between a piece's samples."""
+    cdef float line[PIECE]
+    cdef float total = 0
+    cdef int k
+    for k in range(PIECE):
+        line[k] = x[k]
+    for k in range(PIECE - 1):
+        total += (line[k + 1] - line[k]) * (line[k + 1] - line[k])
+    return total
 
 
 cdef int dtmf_hear(Dtmf *d, const int16_t *pcm, int n) noexcept nogil:
@@ -495,8 +552,8 @@ cdef void fill_taps():
         step_re[k] = np.cos(2 * np.pi * HERTZ[k] / 8000)
         step_im[k] = np.sin(2 * np.pi * HERTZ[k] / 8000)
         for i in range(PIECE):
-            wave[i][k] = np.cos(2 * np.pi * HERTZ[k] * i / 8000)
-            wave[i][TONES + k] = -np.sin(2 * np.pi * HERTZ[k] * i / 8000)
+            wave[i // 2][k][i % 2] = round(SCALE * np.cos(2 * np.pi * HERTZ[k] * i / 8000))
+            wave[i // 2][TONES + k][i % 2] = round(-SCALE * np.sin(2 * np.pi * HERTZ[k] * i / 8000))
         for i in range(PIECES):
             turn_re[i][k] = np.cos(2 * np.pi * HERTZ[k] * i * PIECE / 8000)
             turn_im[i][k] = -np.sin(2 * np.pi * HERTZ[k] * i * PIECE / 8000)
