@@ -1,9 +1,9 @@
-"""Sounds made by arithmetic, 8 kHz: ringing tones by country, the beep before a message, music for those who wait."""
+"""Sounds made by arithmetic, 8 kHz: call progress tones by country, the beep before a message, music on hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,66 @@ Pcm = NDArray[np.int16]
 LEVEL = 0.1
 """RMS of every sound while it sounds: -20 dBFS, as prompts are."""
 
-RINGING: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {
-    "en-US": ((440, 480), (2.0, 4.0)),
-    "en-GB": ((400, 450), (0.4, 0.2, 0.4, 2.0)),
-    "zh-CN": ((450,), (1.0, 4.0)),
-    "": ((425,), (1.0, 4.0)),
+Cadence = tuple[tuple[tuple[int, ...], float], ...]
+"""One round of a tone: frequencies in Hz sounding together (none: silence), for so many seconds, in turn."""
+
+
+def _on_off(hertz: tuple[int, ...], *seconds: float) -> Cadence:
+    """The same frequencies on and off in turn."""
+    return tuple((() if k % 2 else hertz, length) for k, length in enumerate(seconds))
+
+
+INFORMATION: Cadence = (((950,), 0.33), ((1400,), 0.33), ((1800,), 0.33), ((), 1.0))
+"""Special information tone: three rising tones and a second of silence (ITU-T E.180)."""
+
+PROGRESS: dict[str, dict[str, Cadence]] = {
+    "dial": {
+        "en-US": _on_off((350, 440), 1.0),
+        "en-GB": _on_off((350, 440), 1.0),
+        "zh-CN": _on_off((450,), 1.0),
+        "": _on_off((425,), 1.0),
+    },
+    "ringback": {
+        "en-US": _on_off((440, 480), 2.0, 4.0),
+        "en-GB": _on_off((400, 450), 0.4, 0.2, 0.4, 2.0),
+        "zh-CN": _on_off((450,), 1.0, 4.0),
+        "": _on_off((425,), 1.0, 4.0),
+    },
+    "busy": {
+        "en-US": _on_off((480, 620), 0.5, 0.5),
+        "en-GB": _on_off((400,), 0.375, 0.375),
+        "zh-CN": _on_off((450,), 0.35, 0.35),
+        "": _on_off((425,), 0.5, 0.5),
+    },
+    "congestion": {
+        "en-US": _on_off((480, 620), 0.25, 0.25),
+        "en-GB": _on_off((400,), 0.4, 0.35, 0.225, 0.525),
+        "zh-CN": _on_off((450,), 0.7, 0.7),
+        "": _on_off((425,), 0.2, 0.2),
+    },
+    "information": {
+        "en-US": INFORMATION,
+        "en-GB": INFORMATION,
+        "zh-CN": _on_off((450,), 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4, 0.4),
+        "": INFORMATION,
+    },
+    "waiting": {
+        "en-US": _on_off((440,), 0.3, 9.7),
+        "en-GB": _on_off((400,), 0.1, 4.0),
+        "zh-CN": _on_off((450,), 0.4, 4.0),
+        "": _on_off((425,), 0.2, 0.2, 0.2, 9.0),
+    },
 }
-"""Ringing tone by language: frequencies in Hz, seconds on and off in turn (ITU-T E.180 Suppl. 2; the last: ETSI)."""
+"""What an exchange says, by name and language: dial, ringing, busy, congestion, special information, call waiting.
+
+From ITU-T E.180 Supplement 2; "" is what most of Europe uses. Each is one round, to be looped.
+"""
+
+RINGING = {
+    language: (cadence[0][0], tuple(seconds for _, seconds in cadence))
+    for language, cadence in PROGRESS["ringback"].items()
+}
+"""Ringing tone by language: its frequencies, and seconds on and off in turn."""
 
 BEEP_HZ, BEEP_S = 1000, 0.4
 
@@ -48,16 +101,25 @@ def _pcm(wave: NDArray[np.float64]) -> Pcm:
     return np.asarray((np.clip(scaled, -0.89, 0.89) * 32767).round(), dtype=np.int16)
 
 
+def progress(name: str, language: str = "") -> Pcm:
+    """One round of a tone of PROGRESS, to be looped; a language that is not there gets the default.
+
+    Raises KeyError for a name that is not there.
+    """
+    table = PROGRESS[name]
+    cadence = table.get(language, table[""])
+    if len(cadence) == 1:
+        return _pcm(_sound(*cadence[0]))
+    return _pcm(np.concatenate([_edges(_sound(*part)) if part[0] else _sound(*part) for part in cadence]))
+
+
+def _sound(hertz: tuple[int, ...], seconds: float) -> NDArray[np.float64]:
+    return sum((_sine(hz, seconds) for hz in hertz), np.zeros(round(seconds * WIRE_RATE)))
+
+
 def ringback(language: str = "") -> Pcm:
     """One round of a country's ringing tone, to be looped."""
-    hertz, cadence = RINGING.get(language, RINGING[""])
-    parts = [
-        _edges(sum((_sine(hz, seconds) for hz in hertz), np.zeros(round(seconds * WIRE_RATE))))
-        if i % 2 == 0
-        else np.zeros(round(seconds * WIRE_RATE))
-        for i, seconds in enumerate(cadence)
-    ]
-    return _pcm(np.concatenate(parts))
+    return progress("ringback", language)
 
 
 def beep(language: str = "") -> Pcm:
@@ -83,10 +145,14 @@ def hold_music(language: str = "") -> Pcm:
     return _pcm(music)
 
 
-MAKERS: dict[str, Callable[[str], Pcm]] = {"hold": hold_music, "ringback": ringback, "beep": beep}
+MAKERS: dict[str, Callable[[str], Pcm]] = {
+    "hold": hold_music,
+    "beep": beep,
+    **{name: partial(progress, name) for name in PROGRESS},
+}
 
 
 @cache
 def tone(name: str, language: str = "") -> Pcm:
-    """A sound by name: hold, ringback or beep."""
+    """A sound by name: one of MAKERS."""
     return MAKERS[name](language)
