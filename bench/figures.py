@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ SHARES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "worst": 100.0}
 NEEDED = {"p50": 1, "p99": 1_000, "p99.9": 10_000, "worst": 1}
 """A percentile is a figure from so many values on."""
 
-out = Console()
+out = Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
