@@ -2,13 +2,14 @@
 # make test   style, types and every test, real SIP programs included
 # make run    the gateway for real phones; stays up until Ctrl-C
 # make lint   style and types only
+# make fuzz   hostile input for the native parsers, guided by coverage (SECONDS=60 in all; needs clang)
 #
 # Each target makes what it needs (virtual environment, packages, native build, models) and keeps it in $(VENV).
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint peers constraints clean
+.PHONY: help demo run test lint fuzz peers constraints clean
 
 PYTHON ?= python3
 CC ?= gcc
@@ -52,6 +53,10 @@ test: $(VENV)/.tools $(VENV)/.models peers
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PY) -m pytest $(ARGS) || status=1; \
 	exit $$status
+
+SECONDS ?= 60
+fuzz: $(VENV)/.tools
+	@$(PY) tests/fuzz/run.py $(SECONDS) $(ARGS)
 
 # --- what the targets stand on ------------------------------------------------------------------------------------
 
