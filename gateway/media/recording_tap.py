@@ -9,8 +9,8 @@ import numpy as np
 
 from gateway.media.recorder import Recorder, Recording
 
-TICKS_S = 50
-"""The engine's recording frames a second."""
+REFUSED = 160
+"""Stereo samples that one of the engine's `tap_refused` stands for, at any rate."""
 
 
 def callers_side(pcm: bytes) -> bytes:
@@ -20,7 +20,7 @@ def callers_side(pcm: bytes) -> bytes:
 
 class TapRecording:
     """Both sides of a leg on their way to the disk. `read` empties the tap (stereo int16 at the recorder's rate),
-    `refused` counts the frames of 20 ms that the tap had no room for."""
+    `refused` counts what the tap had no room for, in REFUSED samples."""
 
     def __init__(self, recorder: Recorder, path: Path, read: Callable[[], bytes], refused: Callable[[], int]) -> None:
         """Raises StoreError where the file can't be made."""
@@ -44,7 +44,7 @@ class TapRecording:
             if self._message is not None:
                 self._message.add(callers_side(pcm))
         if refused > self._missing:
-            frames = (refused - self._missing) * self._recorder.rate // TICKS_S
+            frames = (refused - self._missing) * REFUSED
             self._call.skip(frames)
             if self._message is not None:
                 self._message.skip(frames)

@@ -56,6 +56,22 @@ async def test_left_is_the_caller_and_right_what_the_caller_hears(
     assert strength(middle[:, 1], 900) > 0.9
 
 
+async def test_a_call_is_recorded_at_16_khz_as_opus(peers: list[Peer], tmp_path: Path) -> None:
+    engine = MediaEngine(max_legs=2, recorder=Recorder(".opus", 16000))
+    await engine.start()
+    leg = engine.open_leg("127.0.0.1")
+    leg.attach("127.0.0.1", peers[0].port, 0, DTMF)
+    leg.record(tmp_path / "a.opus")
+    leg.play([engine.load(tone(900, 3.0))], token=1)
+    await peers[0].speak(leg.port, tone(600, 1.5))
+    await engine.close()
+    rate, sound = read_recording(tmp_path / "a.opus")
+    assert (rate, sound.shape[1]) == (16000, 2)
+    assert 1.2 < len(sound) / rate < 1.8
+    for side, hz in ((0, 600), (1, 900)):
+        assert strength(sound[8000:20000:2, side], hz) > 0.9
+
+
 async def test_a_pause_is_silence_and_time_goes_on(engine: MediaEngine, peers: list[Peer], tmp_path: Path) -> None:
     leg = engine.open_leg("127.0.0.1")
     leg.attach("127.0.0.1", peers[0].port, 0, DTMF)
