@@ -33,6 +33,7 @@ from gateway.flow.check import load
 from gateway.flow.model import Flow
 from gateway.flow.templates import fixed_texts
 from gateway.flow.understanding import lessons
+from gateway.media import host
 from gateway.media.engine import MediaEngine
 from gateway.media.prompts import PromptStore
 from gateway.media.recorder import Recorder, repair
@@ -102,7 +103,15 @@ class Gateway:
                     log.error("a recording can't be mended", extra={"fields": {"call": lost.call, "error": str(error)}})
             log.warning("a call was cut off by a crash", extra={"fields": {"call": lost.call}})
         recorder = Recorder(f".{config.recordings[0]}", config.recordings[1])
-        media = MediaEngine(config.media_engine, max_legs=config.max_calls * 2 + 8, recorder=recorder)
+        self._open_files()
+        media = MediaEngine(
+            config.media_engine,
+            max_legs=legs_of(config),
+            recorder=recorder,
+            threads=config.media_threads,
+            io=config.media_io,
+            auto_gain=config.auto_gain,
+        )
         await media.start()
         stack.push_async_callback(media.close)
         self._prompts = PromptStore(config.data / "prompts", voices(config.voices, recordings_of(config)), media.load)
@@ -115,6 +124,11 @@ class Gateway:
         stack.push_async_callback(self.exchange.close)
         self.sip.drain(False)
         self.ready = True
+
+    def _open_files(self) -> None:
+        if short := host.raise_open_files(legs_of(self.config)):
+            log.warning("too few files may be open", extra={"fields": {"why": short}})
+            self.console.print(f"[yellow]{short}[/]", highlight=False, soft_wrap=True)
 
     def _exchange(self, store: SqliteStore, media: MediaEngine, recordings: Path) -> Exchange:
         host = self.config.sip[0]
@@ -135,6 +149,7 @@ class Gateway:
             flows=self.flows,
             agents={agent.id: agent for agent in self.roster.agents},
             routing_state=policy.start(queues(self.flows.values())),
+            codecs=self.config.codecs,
             max_calls=self.config.max_calls,
         )
 
@@ -192,6 +207,7 @@ class Gateway:
             aliases=(host, "127.0.0.1", "localhost"),
             accounts=accounts,
             trunks=tuple(Trunk(t.name, t.addresses) for t in config.trunks),
+            codecs=config.codecs,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
         self.sip = await UdpEndpoint.open(Endpoint(settings), host, port, exchange.on_sip)
@@ -311,6 +327,11 @@ class Gateway:
             except OSError:
                 return "127.0.0.1"
             return str(sock.getsockname()[0])
+
+
+def legs_of(config: GatewayConfig) -> int:
+    """Legs that the calls of a gateway may need: the caller's and the agent's, and some that are about to close."""
+    return config.max_calls * 2 + 8
 
 
 def recordings_of(config: GatewayConfig) -> Path:

@@ -11,9 +11,11 @@ from pathlib import Path
 from gateway.core.errors import ConfigError, Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
-from gateway.media.engine import ENGINES
+from gateway.media import host
+from gateway.media.engine import ENGINES, IO
 from gateway.media.recorder import FORMATS, RATES
 from gateway.routing.model import Agent
+from gateway.sip.codecs import CODECS
 from gateway.speech.recognizers import known
 from gateway.speech.tts_voices import VOICES
 
@@ -33,7 +35,8 @@ class TrunkSettings:
 class GatewayConfig:
     """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive.
     `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
-    `recognizers` how many processes decode. `recordings` are a format and a sampling rate in Hz."""
+    `recognizers` how many processes decode. `codecs` stand in order of liking; `media_io` is how the engine reads and
+    writes its sockets; `auto_gain` makes quiet speakers louder. `recordings` are a format and a sampling rate in Hz."""
 
     sip: tuple[str, int] = ("0.0.0.0", 5060)
     domain: str = "trunkline.local"
@@ -41,6 +44,10 @@ class GatewayConfig:
     media_address: str = "auto"
     media_ports: tuple[int, int] = (20000, 29998)
     media_engine: str = "native"
+    media_threads: int = 1
+    media_io: str = "auto"
+    codecs: tuple[str, ...] = ("G722", "PCMU", "PCMA")
+    auto_gain: bool = True
     flows: tuple[Path, ...] = ()
     agents: Path | None = None
     trunks: tuple[TrunkSettings, ...] = ()
@@ -121,6 +128,10 @@ def load_config(path: Path) -> GatewayConfig:
         address = _media_address(media, report)
         ports = _ports(media, report, default.media_ports)
         engine = media.choice("engine", tuple(ENGINES), default.media_engine)
+        threads = media.integer("threads", default.media_threads, 1, 64)
+        io = media.choice("io", IO, default.media_io)
+        codecs = _codecs(media, report, default.codecs)
+        auto_gain = media.flag("auto_gain", default.auto_gain)
         _done(media)
         flows = tuple(base / name for name in f.texts("flows", ()))
         agents = f.text("agents", None)
@@ -150,6 +161,10 @@ def load_config(path: Path) -> GatewayConfig:
         media_address=address,
         media_ports=ports,
         media_engine=engine,
+        media_threads=threads,
+        media_io=io,
+        codecs=codecs,
+        auto_gain=auto_gain,
         flows=flows,
         agents=base / agents if agents else None,
         trunks=trunks,
@@ -202,6 +217,20 @@ def _ports(f: Fields, report: Report, default: tuple[int, int]) -> tuple[int, in
         "ports of media can't be used", f.mark("ports"), read=text, expected="such as 20000-29998, within 1024-65535"
     )
     return default
+
+
+def _codecs(f: Fields, report: Report, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of codecs in order of liking, each known and to be had on this machine."""
+    found: list[str] = []
+    for node in f.sequence("codecs"):
+        name = text_of(node) or node.shown()
+        if name not in CODECS:
+            report.unknown("codec", name, CODECS, node.mark)
+        elif missing := host.codec_missing(name):
+            report.add(f"codec {name} can't be used on this machine", node.mark, read=name, do=missing)
+        elif name not in found:
+            found.append(name)
+    return tuple(found) or default
 
 
 def _trunk(node: Node, report: Report) -> TrunkSettings:

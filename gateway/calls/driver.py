@@ -16,7 +16,8 @@ from gateway.flow import turn
 from gateway.flow.emergency import emergency_in
 from gateway.flow.words import wish
 from gateway.media import events as media
-from gateway.media.engine import Clip, Leg
+from gateway.media.clip import Clip
+from gateway.media.leg import Leg
 from gateway.sip import sdp
 from gateway.speech import ear
 from gateway.speech.pool import Saturated
@@ -212,7 +213,7 @@ class CallDriver:
     def _ring_agent(self, command: m.RingAgent) -> None:
         agent = self.exchange.agent(command.offer.agent)
         try:
-            self.agent_leg = self.exchange.open_leg()
+            self.agent_leg = self.exchange.open_leg(near=self.leg)
             self.agent_leg.on_event = self._on_agent_leg
             self.agent_sip = self.exchange.invite(self, agent, self.agent_leg, command.about)
         except TrunklineError as error:

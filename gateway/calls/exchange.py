@@ -23,7 +23,8 @@ from gateway.core.errors import StoreError, TrunklineError
 from gateway.core.ids import uuid7
 from gateway.core.ports import Ranked
 from gateway.flow.model import Flow
-from gateway.media.engine import Leg, MediaEngine
+from gateway.media.engine import MediaEngine
+from gateway.media.leg import Leg
 from gateway.media.prompts import PromptStore
 from gateway.observe.metrics import Metrics
 from gateway.routing import model as routing
@@ -75,6 +76,7 @@ class Exchange:
     flows: dict[str, Flow]
     agents: Mapping[str, routing.Agent]
     routing_state: RoutingState
+    codecs: tuple[str, ...] = ("PCMU", "PCMA")
     max_calls: int = 200
     endpoint: UdpEndpoint = field(init=False)
     """Set by the composition root before the first event: the endpoint's events come here."""
@@ -180,9 +182,9 @@ class Exchange:
     def _describe(self, leg: Leg, offer: sdp.SessionDescription | None, peer: str) -> sdp.SessionDescription:
         address = self.address_towards(peer)
         if offer is None:  # late offer: ours goes into the 200, theirs comes with the ACK
-            return sdp.offer(address, leg.port)
-        answer = sdp.answer(offer, address, leg.port)
-        self.attach(leg, sdp.agreed(answer, offer))
+            return sdp.offer(address, leg.port, self.codecs)
+        answer = sdp.answer(offer, address, leg.port, self.codecs)
+        self.attach(leg, sdp.agreed(answer, offer, self.codecs))
         return answer
 
     def _begin(
@@ -219,7 +221,17 @@ class Exchange:
 
     def attach(self, leg: Leg, media: sdp.Agreed) -> None:
         """Points a leg at what offer and answer settled."""
-        leg.attach(media.ip, media.port, media.payload, media.dtmf_payload, send=media.send, receive=media.receive)
+        leg.attach(
+            media.ip,
+            media.port,
+            media.payload,
+            media.dtmf_payload,
+            send=media.send,
+            receive=media.receive,
+            codecs=media.codecs,
+            noise_payload=media.noise_payload,
+            rtcp_port=media.rtcp_port,
+        )
         if media.held:
             self._held.add(leg)
         else:
@@ -301,9 +313,9 @@ class Exchange:
 
     # --- what drivers ask for -------------------------------------------------------------------------------------
 
-    def open_leg(self) -> Leg:
-        """A fresh leg of the engine. Raises MediaError or PortBusy."""
-        return self.media.open_leg(self.media_bind, self.media_ports)
+    def open_leg(self, near: Leg | None = None) -> Leg:
+        """A fresh leg of the engine, on the thread of `near`. Raises MediaError or PortBusy."""
+        return self.media.open_leg(self.media_bind, self.media_ports, near=near)
 
     def agent(self, agent_id: str) -> routing.Agent:
         return self.agents[agent_id]
@@ -311,7 +323,7 @@ class Exchange:
     def invite(self, driver: CallDriver, agent: routing.Agent, leg: Leg, about: Mapping[str, str]) -> str:
         """Calls the agent's phone; the call's story goes along as headers."""
         self._peers[leg] = self._phones[agent.id]
-        offer = sdp.offer(self.address_towards(self._peers[leg][0]), leg.port)
+        offer = sdp.offer(self.address_towards(self._peers[leg][0]), leg.port, self.codecs)
         headers = {f"X-Trunkline-{name}": value for name, value in about.items()}
         call = self.endpoint.invite(
             agent.aor,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gateway.core.audio import SPEECH_RATE, WIRE_RATE, Audio
 from gateway.core.errors import Findings, MediaError, TrunklineError, nearest
 from gateway.core.ports import Synthesizer
-from gateway.media.engine import Clip
+from gateway.media.clip import Clip
 from gateway.media.tones import MAKERS, tone
 from gateway.media.wire import to_wire
 

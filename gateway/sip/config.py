@@ -9,6 +9,7 @@ from functools import cached_property
 
 from gateway.core.errors import ConfigError
 from gateway.sip.auth import ALGORITHMS, Account
+from gateway.sip.codecs import CODECS
 from gateway.sip.transaction import Base
 from gateway.sip.uri import ip_of
 
@@ -51,8 +52,9 @@ class SipConfig:
     told to send to (port 0: the one that is bound). `aliases`: other hosts a Request-URI may name. `accounts`: who may
     register and call with digest. `destinations`: user parts that may be dialled; a trailing * stands for any rest;
     nothing listed, nothing taken. `credentials`: what we answer other people's challenges with. `names`: host names we
-    can send to -> IP address. `algorithms`: offered in this order; MD5 alone by default, because baresip 1.0 gives up
-    and sipp takes the first where SHA-256 is offered beside it. Times in seconds, sizes in bytes."""
+    can send to -> IP address. `codecs`: what may be agreed, in order of liking. `algorithms`: offered in this order;
+    MD5 alone by default, because baresip 1.0 gives up and sipp takes the first where SHA-256 is offered beside it.
+    Times in seconds, sizes in bytes."""
 
     domain: str = "trunkline.local"
     host: str = "127.0.0.1"
@@ -79,9 +81,9 @@ class SipConfig:
         if not self.algorithms or {*self.algorithms} - {*ALGORITHMS}:
             read, expected = ", ".join(self.algorithms), " or ".join(ALGORITHMS)
             raise ConfigError("A digest algorithm is not known", read=read, expected=expected)
-        unknown = sorted({*self.codecs} - {"PCMU", "PCMA"})
+        unknown = sorted({*self.codecs} - {*CODECS})
         if unknown or not self.codecs:
-            raise ConfigError("A codec is not known", read=", ".join(unknown), expected="PCMU or PCMA")
+            raise ConfigError("A codec is not known", read=", ".join(unknown), expected=", ".join(CODECS))
 
     @cached_property
     def hosts(self) -> frozenset[str]:

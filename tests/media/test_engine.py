@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from gateway.core.errors import MediaError, PortBusy
-from gateway.media.engine import Leg, MediaEngine
+from gateway.media.engine import MediaEngine
 from gateway.media.events import KeyPressed, Latched, MediaEvent, PromptDone, PromptStarted, SpeechEnded, SpeechStarted
+from gateway.media.leg import Leg
 from gateway.media.wire import to_wire
 from gateway.speech.tts_recorded import read_wav
 from native.ports import pair
@@ -171,7 +172,7 @@ async def test_an_error_in_a_listener_stays_with_its_leg(
         raise RuntimeError("no")
 
     bad.on_event = fail
-    with caplog.at_level(logging.CRITICAL, "gateway.media.engine"):
+    with caplog.at_level(logging.CRITICAL, "gateway.media.leg"):
         for leg in (bad, good):
             leg.play([engine.load(tone(500, 0.1))], token=1)
         await until(lambda: any(isinstance(e, PromptDone) for e in events))

@@ -39,15 +39,93 @@ def test_an_offer_says_what_a_phone_needs() -> None:
     ]
 
 
-def test_the_first_codec_of_the_offer_wins_and_keys_keep_its_number() -> None:
+def test_our_first_codec_of_the_offer_wins_and_keys_keep_its_number() -> None:
     offer = offered("m=audio 4000 RTP/AVP 18 8 0 96", "a=rtpmap:96 telephone-event/8000", "a=ptime:30")
-    answer = sdp.answer(offer, "10.0.0.2", 6000)
+    answer = sdp.answer(offer, "10.0.0.2", 6000, ["PCMA", "PCMU"])
     assert answer.media[0].formats == ("8", "96")
     assert answer.media[0].ptime == 20
     agreed = sdp.agreed(answer, offer)
     assert (agreed.ip, agreed.port, agreed.payload, agreed.encoding) == ("10.0.0.9", 4000, 8, "PCMA")
     assert agreed.dtmf_payload == 96
     assert sdp.agreed(offer, answer).payload == 8
+
+
+EVERY = ["opus", "G722", "PCMU", "PCMA", "L16"]
+WIDE = (
+    "m=audio 4000 RTP/AVP 0 8 9 107 118 119 13 101 100",
+    "a=rtpmap:107 opus/48000/2",
+    "a=fmtp:107 stereo=1; useinbandfec=1",
+    "a=rtpmap:118 L16/16000",
+    "a=rtpmap:119 L16/8000",
+    "a=rtpmap:101 telephone-event/8000",
+    "a=rtpmap:100 telephone-event/48000",
+)
+
+CHOICES = [
+    # our liking, the answer's formats, encoding, keys, comfort noise
+    (["opus", "PCMU"], ("107", "100"), "opus", 100, -1),
+    (["G722", "PCMU"], ("9", "13", "101"), "G722", 101, 13),
+    (["L16"], ("118", "101"), "L16/16000", 101, -1),
+    (["PCMA", "opus"], ("8", "13", "101"), "PCMA", 101, 13),
+]
+
+
+@pytest.mark.parametrize(("liking", "formats", "encoding", "keys", "noise"), CHOICES)
+def test_keys_and_noise_are_those_of_the_codecs_clock(
+    liking: list[str], formats: tuple[str, ...], encoding: str, keys: int, noise: int
+) -> None:
+    offer = offered(*WIDE)
+    answer = sdp.parse(sdp.answer(offer, "10.0.0.2", 6000, liking).encode())
+    assert answer.media[0].formats == formats
+    agreed = sdp.agreed(answer, offer, liking)
+    assert (agreed.payload, agreed.encoding) == (int(formats[0]), encoding)
+    assert (agreed.dtmf_payload, agreed.noise_payload) == (keys, noise)
+
+
+def test_opus_is_written_as_its_rfc_has_it() -> None:
+    answer = str(sdp.answer(offered(*WIDE), "10.0.0.2", 6000, ["opus"]))
+    assert "a=rtpmap:107 opus/48000/2\r\n" in answer
+    assert "a=fmtp:107 maxplaybackrate=16000;useinbandfec=1\r\n" in answer
+    with pytest.raises(NoCodec):
+        sdp.answer(offered("m=audio 4000 RTP/AVP 107", "a=rtpmap:107 opus/48000"), "10.0.0.2", 6000, ["opus"])
+
+
+def test_all_that_the_peer_may_send_is_named() -> None:
+    agreed = sdp.agreed(sdp.answer(offered(*WIDE), "10.0.0.2", 6000, EVERY), offered(*WIDE), EVERY)
+    assert agreed.codecs == {0: "PCMU", 8: "PCMA", 9: "G722", 107: "opus", 118: "L16/16000", 119: "L16/8000"}
+
+
+def test_an_offer_names_every_codec_and_keys_at_each_clock() -> None:
+    offer = sdp.offer("10.0.0.2", 6000, EVERY)
+    (stream,) = sdp.parse(offer.encode()).media
+    assert stream.formats == ("96", "9", "0", "8", "97", "98", "101", "102", "103")
+    assert [(c.payload, c.rate) for c in stream.codecs if c.is_dtmf] == [(101, 8000), (102, 48000), (103, 16000)]
+    answer = offered("m=audio 4000 RTP/AVP 111 102", "a=rtpmap:111 opus/48000/2", "a=rtpmap:102 telephone-event/48000")
+    agreed = sdp.agreed(offer, answer, EVERY)
+    assert (agreed.payload, agreed.encoding, agreed.dtmf_payload) == (111, "opus", 102)
+    assert agreed.codecs[96] == "opus", "the peer sends under our number, and is sent its own"
+
+
+def test_of_an_answer_with_several_codecs_the_first_is_sent() -> None:
+    agreed = sdp.agreed(sdp.offer("10.0.0.2", 6000, EVERY), offered("m=audio 4000 RTP/AVP 8 9 0"), EVERY)
+    assert (agreed.encoding, agreed.codecs) == ("PCMA", {**agreed.codecs, 8: "PCMA", 9: "G722", 0: "PCMU"})
+
+
+@pytest.mark.parametrize(
+    ("lines", "port"),
+    [
+        ((), None),
+        (("a=rtcp:4711",), 4711),
+        (("a=rtcp:4711 IN IP4 10.0.0.9",), 4711),
+        (("a=rtcp:x",), None),
+        (("a=rtcp-mux", "a=rtcp:4711"), 0),
+    ],
+)
+def test_where_reports_go(lines: tuple[str, ...], port: int | None) -> None:
+    offer = offered("m=audio 4000 RTP/AVP 0", *lines)
+    answer = sdp.answer(offer, "10.0.0.2", 6000)
+    assert sdp.agreed(answer, offer).rtcp_port == port
+    assert (("rtcp-mux", None) in answer.media[0].attributes) == (port == 0)
 
 
 def test_a_dynamic_number_may_stand_for_pcma() -> None:
@@ -165,9 +243,14 @@ def test_old_line_ends_and_unknown_lines_are_taken() -> None:
     assert offer.address == "1.2.3.4"
 
 
-names = st.sampled_from(["PCMU", "PCMA", "opus", "telephone-event"])
+names = st.sampled_from(["PCMU", "PCMA", "G722", "opus", "L16", "CN", "telephone-event"])
 codecs = st.builds(
-    sdp.Codec, st.integers(0, 127), names, st.sampled_from([8000, 16000, 48000]), st.sampled_from(["", "0-15"])
+    sdp.Codec,
+    st.integers(0, 127),
+    names,
+    st.sampled_from([8000, 16000, 48000]),
+    st.sampled_from(["", "0-15"]),
+    st.sampled_from([1, 2]),
 )
 attributes = st.lists(
     st.tuples(st.sampled_from(["rtcp-mux", "x-thing", "mid"]), st.sampled_from([None, "1", "a b"])), max_size=3
@@ -200,14 +283,16 @@ def test_what_is_written_is_read_back(media: list[sdp.Media]) -> None:
 def test_an_answer_mirrors_the_offers_streams_and_settles_at_most_one(media: list[sdp.Media], wish: str) -> None:
     offer = sdp.SessionDescription(tuple(media), "10.0.0.9")
     try:
-        answer = sdp.answer(offer, "10.0.0.2", 6000, direction=wish)
+        answer = sdp.answer(offer, "10.0.0.2", 6000, EVERY, direction=wish)
     except NoCodec:
         return
     assert [m.protocol for m in answer.media] == [m.protocol for m in offer.media]
     assert sum(m.port > 0 for m in answer.media) == 1
-    ours, theirs = sdp.agreed(answer, offer), sdp.agreed(offer, answer)
+    ours, theirs = sdp.agreed(answer, offer, EVERY), sdp.agreed(offer, answer, EVERY)
     assert (ours.send, ours.receive) == (theirs.receive, theirs.send)
-    assert ours.payload == theirs.payload
+    assert (ours.payload, ours.encoding, ours.dtmf_payload) == (theirs.payload, theirs.encoding, theirs.dtmf_payload)
+    assert ours.codecs[ours.payload] == ours.encoding
+    assert (ours.noise_payload, ours.rtcp_port == 0) == (theirs.noise_payload, theirs.rtcp_port == 0)
 
 
 @given(st.binary(max_size=300) | st.builds(lambda lines: body(*lines), st.lists(st.text(max_size=30), max_size=8)))
