@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -27,6 +26,7 @@ from gateway.core.errors import ConfigError, StoreError, TrunklineError
 from gateway.core.ids import node_id
 from gateway.core.ports import Ranked
 from gateway.core.worker import Worker
+from gateway.desk.figures import watch
 from gateway.desk.http import Health, make_app
 from gateway.desk.http import serve as serve_http
 from gateway.flow.check import load
@@ -106,7 +106,7 @@ class Gateway:
         self._open_files()
         media = MediaEngine(
             config.media_engine,
-            max_legs=legs_of(config),
+            max_legs=config.legs,
             recorder=recorder,
             threads=config.media_threads,
             io=config.media_io,
@@ -126,7 +126,7 @@ class Gateway:
         self.ready = True
 
     def _open_files(self) -> None:
-        if short := host.raise_open_files(legs_of(self.config)):
+        if short := host.raise_open_files(self.config.legs):
             log.warning("too few files may be open", extra={"fields": {"why": short}})
             self.console.print(f"[yellow]{short}[/]", highlight=False, soft_wrap=True)
 
@@ -218,35 +218,7 @@ class Gateway:
         server = await serve_http(app, *config.http)
         stack.push_async_callback(server.close)
         self.http_port = server.port
-        self._watch_figures()
-
-    def _watch_figures(self) -> None:
-        def of_media() -> dict[str, float]:
-            return {k: float(v) for k, v in self.exchange.media.counters().items()}
-
-        def of_ears() -> dict[str, float]:
-            load = self._ears.load
-            return {
-                name: float(getattr(load, name))
-                for name in ("waiting", "busy", "restarts", "dropped", "saturated", "failed")
-            }
-
-        late = np.zeros(0, np.int64)
-
-        def of_packets() -> dict[str, float]:
-            nonlocal late
-            fresh = self.exchange.media.lateness()
-            late = fresh + late if len(late) else fresh
-            return {"all": float(late.sum()), **{f"within {n / 10:g} ms": float(late[:n].sum()) for n in (1, 10, 50)}}
-
-        self.metrics.watch("rtp_sent", "RTP packets sent, by how late they left.", of_packets)
-        self.metrics.watch("media", "The media engine's totals.", of_media)
-        self.metrics.watch("recognizers", "The recognizer pool.", of_ears, kind="gauge")
-        self.metrics.watch(
-            "sip",
-            "SIP messages and what became of them.",
-            lambda: {k: float(v) for k, v in self.sip.endpoint.counters.items()},
-        )
+        watch(self.metrics, exchange.media, lambda: self._ears.load, lambda: self.sip.endpoint.counters)
 
     def _health(self) -> Health:
         load, records, recorder = self._ears.load, self._store, self.exchange.media.recorder
@@ -327,11 +299,6 @@ class Gateway:
             except OSError:
                 return "127.0.0.1"
             return str(sock.getsockname()[0])
-
-
-def legs_of(config: GatewayConfig) -> int:
-    """Legs that the calls of a gateway may need: the caller's and the agent's, and some that are about to close."""
-    return config.max_calls * 2 + 8
 
 
 def recordings_of(config: GatewayConfig) -> Path:

@@ -219,7 +219,7 @@ def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     from gateway.lab.doctor import examine
     from gateway.lab.models import examined
 
-    rows = examine(load_config(config).sip if config.exists() else None, examined)
+    rows = examine(load_config(config) if config.exists() else None, examined)
     if as_json:
         print(json.dumps([row.__dict__ for row in rows], ensure_ascii=False))
     else:

@@ -60,6 +60,11 @@ class GatewayConfig:
     max_calls: int = 200
     file: str = ""
 
+    @property
+    def legs(self) -> int:
+        """Legs that the calls may need: the caller's and the agent's, and some that are about to close."""
+        return self.max_calls * 2 + 8
+
     def with_options(
         self,
         *,

@@ -179,7 +179,8 @@ class CallDriver:
         say, token = command.say, command.token
         clips: list[Clip] = []
         try:
-            clips = await self.exchange.prompts.clips(phrases(say.segments, say.language), say.language)
+            words = phrases(say.segments, say.language)
+            clips = await self.exchange.prompts.clips(words, say.language, self.leg.rate)
         except TrunklineError as error:
             log.error("a prompt can't be spoken", extra={"fields": {"call": self.call.id, "error": str(error)}})
         except Exception:  # a prompt that is lost must still be over, or the caller waits for it
@@ -294,6 +295,7 @@ class CallDriver:
         if self.agent_sip:
             self.exchange.forget(self.agent_sip)
         if self.agent_leg:
+            self._write_quality("agent", self.agent_leg)
             self.leg.unbridge()
             self.agent_leg.close()
         self.agent_sip = self.agent_leg = None
@@ -344,6 +346,10 @@ class CallDriver:
     def _write(self, command: m.Write) -> None:
         self.exchange.write(self.call, command.kind, command.data)
 
+    def _write_quality(self, party: str, leg: Leg) -> None:
+        if found := leg.quality():
+            self._write(m.Write("media", {"party": party, **found.as_data()}))
+
     def _hang_up_caller(self, command: m.HangUpCaller) -> None:
         self.exchange.hang_up(self.sip_call, command.reason)
 
@@ -352,6 +358,7 @@ class CallDriver:
             self._timer.cancel()
         self.ear.close()
         self._hang_up_agent_leg(command.reason)
+        self._write_quality("caller", self.leg)
         for task in self._tasks:
             task.cancel()
         self.exchange.finished(self, command.reason)

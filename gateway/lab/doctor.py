@@ -8,9 +8,14 @@ import platform
 import shutil
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from gateway.config import GatewayConfig
+from gateway.media import host
+from gateway.sip.codecs import CODECS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,12 @@ PACKAGES = (
 
 
 def examine(
-    listen: tuple[str, int] | None = None, models: Callable[[], list[tuple[str, bool, str]]] | None = None
+    config: GatewayConfig | None = None, models: Callable[[], list[tuple[str, bool, str]]] | None = None
 ) -> list[Row]:
-    """Looks at everything once. `listen`: the SIP address to try; `models` gives (name, ready, where or what to do)."""
-    return [*_machine(), *_engine(), *_packages(), *_models(models), *_port(listen)]
+    """Looks at everything once. `config`: the gateway it is asked for; `models` gives (name, ready, where or what to
+    do)."""
+    used = config or GatewayConfig()
+    return [*_machine(), *_engine(used), *_packages(), *_models(models), *_port(config.sip if config else None)]
 
 
 def _machine() -> Iterator[Row]:
@@ -51,19 +58,39 @@ def _machine() -> Iterator[Row]:
     yield Row("disk for recordings", free > 1.0, f"{free:.0f} GB free; an hour of one call takes 115 MB")
 
 
-def _engine() -> Iterator[Row]:
+def _engine(config: GatewayConfig) -> Iterator[Row]:
     try:
-        native = importlib.import_module("native")
-        engine = native.Engine(max_legs=2)
+        importlib.import_module("native").Engine(max_legs=2)
     except Exception as error:  # an import of a compiled module fails in many ways, each is the answer here
         yield Row("media engine", False, f"{error}; build it with: python setup.py build_ext --inplace")
         return
     yield Row("media engine", True, f"built for {platform.machine()}")
-    vad = getattr(native, "vad_source", None)
-    if vad is not None:
-        found = vad()
-        yield Row("WebRTC VAD in the engine", "webrtcvad" in found, found)
-    del engine
+    yield _media_io(config)
+    refused = host.real_time_refused()
+    yield Row("real-time scheduling of media", not refused, refused or "allowed", optional=True)
+    for name in CODECS:
+        missing = host.codec_missing(name)
+        yield Row(f"codec {name}", not missing, missing or "ready", optional=name not in config.codecs)
+    for profile in host.PROFILES:
+        missing = host.srtp_missing(profile)
+        yield Row(f"SRTP {profile}", not missing, missing or "ready", optional=True)
+    legs = config.legs
+    short = host.open_files_short(legs)
+    yield Row("open files", not short, short or f"enough for {legs} legs ({config.max_calls} calls)")
+
+
+def _media_io(config: GatewayConfig) -> Row:
+    """How a gateway's threads would read and write their sockets, which is known by starting them."""
+    engine = importlib.import_module("native").Engine(max_legs=2, threads=config.media_threads, io=config.media_io)
+    try:
+        engine.start()
+    except Exception as error:
+        return Row("sockets of media", False, f"{error}: {host.io_uring_refused()}; set io: auto under media:")
+    kinds = Counter(engine.io)
+    engine.stop()
+    used = ", ".join(f"{kind} on {many} thread{'s' if many > 1 else ''}" for kind, many in kinds.items())
+    refused = host.io_uring_refused()
+    return Row("sockets of media", True, f"{used}; {refused or 'io_uring can be had'}")
 
 
 def _packages() -> Iterator[Row]:

@@ -87,6 +87,7 @@ def _foot(record: CallRecord) -> list[Text]:
     if delays := sorted(record.latencies_ms):
         middle = delays[len(delays) // 2] if len(delays) % 2 else sum(delays[len(delays) // 2 - 1 :][:2]) / 2
         rows.append(("replies", f"{len(delays)}, median {middle:.0f} ms, longest {delays[-1]:.0f} ms after the caller"))
+    rows += [(f"sound of the {e.data.get('party', '')}", _sound(e.data)) for e in record.of("media")]
     if record.recording:
         rows.append(("recording", f"{record.recording} (left: caller, right: what the caller heard)"))
     return [Text.assemble((f"{name}: ", "dim"), _clean(value)) for name, value in rows if value]
@@ -100,6 +101,14 @@ def _lines(event: Event) -> list[Line]:
     if teller is None:
         return [(event.kind, Text(_rest(event.data), "dim"))]
     return teller(event.data)
+
+
+def _sound(data: Data) -> str:
+    """A leg's media quality in one line."""
+    parts = [(f"MOS {_of(data, 'mos')}", "mos"), (f"{_of(data, 'loss')} % lost", "loss")]
+    parts += [(f"jitter {_of(data, 'jitter_ms')} ms", "jitter_ms"), (f"round trip {_of(data, 'rtt_ms')} ms", "rtt_ms")]
+    parts += [(f"{_of(data, 'remote_loss')} % lost on the way there", "remote_loss")]
+    return ", ".join([_of(data, "codec"), *(text for text, field in parts if field in data)])
 
 
 def _said(data: Data) -> list[Line]:
@@ -197,6 +206,7 @@ def _plain(word: str, form: str, style: str = "") -> Callable[[Data], list[Line]
 
 _TELL: Mapping[str, Callable[[Data], list[Line]]] = {
     "said": _said,
+    "media": lambda data: [],
     "heard": _heard,
     "key": _key,
     "queued": _queued,

@@ -15,6 +15,7 @@ from gateway.core.audio import SPEECH_RATE, WIRE_RATE
 from gateway.core.errors import MediaError
 from gateway.media.clip import Clip
 from gateway.media.events import MediaEvent, PromptDone, RingFull
+from gateway.media.quality import Quality, quality
 from gateway.media.recording_tap import TapRecording
 from gateway.media.room import Room
 
@@ -208,6 +209,10 @@ class Leg:
     def stats(self) -> dict[str, Any]:
         """Packets and octets each way, lost, late, jitter_ms, remote address and more, as the engine counts them."""
         return dict(self._do("stats"))
+
+    def quality(self) -> Quality | None:
+        """How good the sound of the peer was so far, None where none came."""
+        return quality(self.stats())
 
     def close(self) -> None:
         """Free the port and finish the recording. A second call does nothing."""

@@ -23,13 +23,16 @@ from gateway.core.errors import Findings, MediaError, TrunklineError, nearest
 from gateway.core.ports import Synthesizer
 from gateway.media.clip import Clip
 from gateway.media.tones import MAKERS, tone
-from gateway.media.wire import to_wire
+from gateway.media.wire import at_rate
 
 log = logging.getLogger(__name__)
 
 Pcm = NDArray[np.int16]
 Progress = Callable[[int, int, str], None]
 """Told (done, total, text) as prompts become ready."""
+
+Key = tuple[str, str, int]
+"""Language, text and sampling rate of a clip."""
 
 PAUSES_MS = {"。": 220, ".": 220, "？": 220, "?": 220, "！": 220, "!": 220, "；": 160, "，": 100, ",": 100, "、": 80}
 """Silence after a clip, by the mark its text ends in."""
@@ -48,15 +51,16 @@ class Phrase:
 class PromptStore:
     """Finds or renders the sound of texts. `synthesizers` are asked in order; the first that can speak a text does.
 
-    `load` puts 8 kHz audio into the engine (MediaEngine.load). Clips are shared; `held_s` seconds of them are kept
-    ready, the least recently used are let go and come back from the disk.
+    `load` puts audio into the engine (MediaEngine.load). A text is held at 8 kHz, and at 16 kHz too from the first wide
+    leg on that needs it. Clips are shared; `held_s` seconds of 8 kHz are kept ready, the least recently used are let go
+    and come back from the disk.
     """
 
     def __init__(
         self,
         folder: Path,
         synthesizers: Sequence[Synthesizer],
-        load: Callable[[Pcm], Clip],
+        load: Callable[[Pcm, int], Clip],
         *,
         held_s: float = 3600.0,
     ) -> None:
@@ -64,8 +68,8 @@ class PromptStore:
         self.synthesizers = tuple(synthesizers)
         self._load = load
         self._held_s = held_s
-        self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()
-        self._seconds = 0.0
+        self._clips: OrderedDict[Key, Clip] = OrderedDict()
+        self._samples = 0
         self._full = False
 
     async def render_all(self, items: Iterable[tuple[str, str]], progress: Progress | None = None) -> int:
@@ -82,7 +86,8 @@ class PromptStore:
             nonlocal done
             async with gate:
                 try:
-                    self._hold((language, text), await asyncio.to_thread(self._wire, Phrase(text), language))
+                    pcm = await asyncio.to_thread(self._sound, Phrase(text), language, WIRE_RATE)
+                    self._hold((language, text, WIRE_RATE), pcm)
                 except TrunklineError as error:
                     return error
             done += 1
@@ -97,24 +102,25 @@ class PromptStore:
             raise Findings(f"{len(errors)} of {len(wanted)} prompts have no voice.", errors)
         return len(wanted)
 
-    async def clips(self, phrases: Iterable[Phrase | str], language: str) -> list[Clip]:
-        """Clips that say the phrases in a row. Raises TrunklineError for one that no synthesizer can speak."""
+    async def clips(self, phrases: Iterable[Phrase | str], language: str, rate: int = WIRE_RATE) -> list[Clip]:
+        """Clips that say the phrases in a row, for a leg of `rate` (8000 or 16000). Raises TrunklineError for one that
+        no synthesizer can speak."""
         plain = [p if isinstance(p, Phrase) else Phrase(p) for p in phrases]
-        return list(await asyncio.gather(*(self._clip(p, language) for p in plain if sayable(p.text))))
+        return list(await asyncio.gather(*(self._clip(p, language, rate) for p in plain if sayable(p.text))))
 
     def tone(self, name: str, language: str = "") -> Clip:
         """A sound that needs no voice: hold (loop it), ringback (loop it) or beep."""
         if name not in MAKERS:
             raise MediaError("No such tone.", read=name, expected=", ".join(MAKERS), near=nearest(name, MAKERS))
-        key = "tone", f"{name} {language}"
+        key = "tone", f"{name} {language}", WIRE_RATE
         return self._held(key) or self._hold(key, tone(name, language))
 
-    async def _clip(self, phrase: Phrase, language: str) -> Clip:
-        key = language, phrase.text
+    async def _clip(self, phrase: Phrase, language: str, rate: int) -> Clip:
+        key = language, phrase.text, rate
         held = self._held(key)
         if held is None:
-            pcm = await asyncio.to_thread(self._wire, phrase, language)
-            held = self._hold(key, pcm)
+            pcm = await asyncio.to_thread(self._sound, phrase, language, rate)
+            held = self._held(key) or self._hold(key, pcm)
         return held
 
     async def close(self) -> None:
@@ -136,23 +142,24 @@ class PromptStore:
                     "A voice for values can't start", extra={"fields": {"voice": synthesizer.name, "why": error.what}}
                 )
 
-    def _held(self, key: tuple[str, str]) -> Clip | None:
+    def _held(self, key: Key) -> Clip | None:
         if key in self._clips:
             self._clips.move_to_end(key)
         return self._clips.get(key)
 
-    def _hold(self, key: tuple[str, str], pcm: Pcm) -> Clip:
-        clip = self._load(pcm)
+    def _hold(self, key: Key, pcm: Pcm) -> Clip:
+        clip = self._load(pcm, key[2])
         before = self._clips.pop(key, None)
         self._clips[key] = clip
-        self._seconds += clip.seconds - (before.seconds if before else 0.0)
-        while self._seconds > self._held_s and len(self._clips) > 1:
-            self._seconds -= self._clips.popitem(last=False)[1].seconds
+        self._samples += clip.samples - (before.samples if before else 0)
+        while self._samples > self._held_s * WIRE_RATE and len(self._clips) > 1:
+            self._samples -= self._clips.popitem(last=False)[1].samples
         return clip
 
-    def _wire(self, phrase: Phrase, language: str) -> Pcm:
-        pause = PAUSES_MS.get(phrase.text.rstrip()[-1:], 0)
-        return np.concatenate([to_wire(self._audio(phrase, language)), np.zeros(WIRE_RATE * pause // 1000, np.int16)])
+    def _sound(self, phrase: Phrase, language: str, rate: int) -> Pcm:
+        """What the phrase sounds like at a leg's rate, with the pause its last mark asks for. Blocks."""
+        pause = np.zeros(rate * PAUSES_MS.get(phrase.text.rstrip()[-1:], 0) // 1000, np.int16)
+        return np.concatenate([at_rate(self._audio(phrase, language), rate), pause])
 
     def _audio(self, phrase: Phrase, language: str) -> Audio:
         """From the disk or the first synthesizer that can. Blocks."""

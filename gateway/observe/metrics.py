@@ -17,6 +17,17 @@ TURN_BUCKETS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 SETUP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 WAIT_BUCKETS = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
 
+MEDIA = {
+    "mos": ("mos", "Mean opinion score of a leg's sound, by the E-model.", (2.0, 2.6, 3.1, 3.6, 4.0, 4.2, 4.3, 4.4)),
+    "loss": (
+        "loss_percent",
+        "Packets of a leg that never came or came too late.",
+        (0.0, 0.1, 0.5, 1.0, 3.0, 10.0, 30.0),
+    ),
+    "jitter_ms": ("jitter_ms", "Jitter of a leg at its end (RFC 3550).", (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)),
+}
+"""A leg's figures at its end: the field of the record's line, the metric's name, what it says, its buckets."""
+
 OUTCOMES = frozenset({"served", "message", "abandoned", "contained", "short"})
 """How calls end, as far as that may be a label: with an agent, with a message, in the queue, in the flow, at once."""
 
@@ -67,6 +78,10 @@ class Metrics:
             "queue_wait_seconds", "Enqueued to answered by an agent.", ["queue"], buckets=WAIT_BUCKETS
         )
         self._offers = counter("offers", "Calls offered to agents, by what became of it.", ["result"])
+        self._media = {
+            name: histogram(f"media_{metric}", text, ["party"], buckets=buckets)
+            for name, (metric, text, buckets) in MEDIA.items()
+        }
         self._agents = gauge("agents", "Agents signed in, by what they do.", ["doing"])
         self._up = gauge("agents_signed_in", "Agents whose phone is registered.")
         self._signed_in: set[str] = set()
@@ -99,12 +114,20 @@ class Metrics:
             self.interrupted("key" if data.get("by") == "key" else "speech")
         elif kind == "unheard":
             self.unheard("saturated" if data.get("reason") == "saturated" else "failed")
+        elif kind == "media":
+            self.media(data)
         elif kind in TURNS:
             self._flow.labels(kind).inc()
         if kind == "matched" and data.get("band") in BANDS:
             self.intent(str(data.get("language", "")), str(data["band"]))
         elif kind == "no_match" and "score" in data:
             self.intent(str(data.get("language", "")), "reject")
+
+    def media(self, data: Mapping[str, object]) -> None:
+        """A leg is over: how good its sound was."""
+        for name, histogram in self._media.items():
+            if isinstance(value := data.get(name), int | float):
+                histogram.labels("agent" if data.get("party") == "agent" else "caller").observe(value)
 
     def set_up(self, seconds: float) -> None:
         """INVITE received to answer sent."""

@@ -11,6 +11,7 @@ from rich.console import Console
 from gateway.app import Gateway
 from gateway.config import GatewayConfig, endpoint, load_agents, load_config
 from gateway.core.errors import ConfigError, Findings
+from gateway.media import host
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +26,10 @@ def test_the_shipped_configuration_is_the_default() -> None:
         "media_address",
         "media_ports",
         "media_engine",
+        "media_threads",
+        "media_io",
+        "codecs",
+        "auto_gain",
         "recognizer",
         "recognizers",
         "recordings",
@@ -45,6 +50,34 @@ def test_recordings_have_a_format_and_a_rate(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text("recordings: {format: opus, rate: 16000}\n")
     assert load_config(path).recordings == ("opus", 16000)
+
+
+def test_codecs_stand_in_order_of_liking(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("media: {codecs: [L16, PCMA, L16], threads: 2, io: plain, auto_gain: false}\n")
+    found = load_config(path)
+    assert found.codecs == ("L16", "PCMA")
+    assert (found.media_threads, found.media_io, found.auto_gain) == (2, "plain", False)
+
+
+def test_codecs_that_nobody_knows_or_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = "opus needs libopus; install it"
+    monkeypatch.setattr(host, "codec_missing", lambda name: missing if name == "opus" else "")
+    path = tmp_path / "gateway.yaml"
+    path.write_text("media:\n  codecs: [G772, PCMU, opus]\n  io: urin\n  threads: 0\n")
+    with pytest.raises(Findings) as caught:
+        load_config(path)
+    shown = str(caught.value)
+    for part in (
+        ":2:12: unknown codec G772",
+        "did you mean: G722",
+        ":2:24: codec opus can't be used on this machine",
+        f"do: {missing}",
+        ":3:7: io of media can't be used",
+        "did you mean: uring",
+        ":4:12: threads of media",
+    ):
+        assert part in shown
 
 
 def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:

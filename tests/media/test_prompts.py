@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import resource
+import socket
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gateway.core.audio import Audio
 from gateway.core.errors import Findings, MediaError, ModelMissing, TrunklineError
+from gateway.media import host
+from gateway.media.clip import Clip
 from gateway.media.engine import MediaEngine
+from gateway.media.leg import Leg
 from gateway.media.prompts import Phrase, PromptStore, sayable
 from gateway.media.tones import RINGING, hold_music, tone
-from gateway.media.wire import to_wire
+from gateway.media.wire import at_rate, to_wire
 from gateway.speech.tts_pieces import PiecesVoice
 from gateway.speech.tts_piper import PiperVoice
 from gateway.speech.tts_recorded import RecordedVoice
-from tests.media.peer import strength
+from tests.media.peer import strength, until
 
 
 class Hum:
@@ -152,6 +157,64 @@ async def test_the_least_recent_clips_are_let_go(engine: MediaEngine, tmp_path: 
     assert len(voice.asked) == 3, "b came back from the disk"
 
 
+async def test_a_wide_leg_hears_what_was_rendered_and_only_then_is_it_loaded(
+    engine: MediaEngine, tmp_path: Path
+) -> None:
+    voice, loaded = Hum(), []
+
+    def load(pcm: NDArray[np.int16], rate: int) -> Clip:
+        loaded.append(rate)
+        return engine.load(pcm, rate)
+
+    store = PromptStore(tmp_path, [voice], load)
+    await store.render_all([("hello.", "en-US"), ("bye", "en-US")])
+    assert loaded == [8000, 8000]
+    (narrow,), (wide,) = await store.clips(["hello."], "en-US"), await store.clips(["hello."], "en-US", 16000)
+    assert (wide.rate, wide.samples, wide.seconds) == (16000, 2 * narrow.samples, narrow.seconds)
+    assert (await store.clips(["hello."], "en-US", 16000))[0] is wide
+    assert (await store.clips(["hello."], "en-US"))[0] is narrow
+    assert loaded == [8000, 8000, 16000]
+    assert voice.asked.count("hello.") == 1, "both come from what is on disk"
+
+
+RSS_FIELD = 1
+
+
+def resident() -> int:
+    """Octets of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[RSS_FIELD]) * resource.getpagesize()
+
+
+async def test_a_prompt_that_a_thousand_callers_hear_is_held_once(tmp_path: Path) -> None:
+    callers = 1000
+    assert not host.raise_open_files(callers)
+    store = PromptStore(tmp_path, [Hum()], (engine := MediaEngine(max_legs=callers, seed=3)).load)
+    await engine.start()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+            ear.bind(("127.0.0.1", 0))
+            legs = [engine.open_leg("127.0.0.1") for _ in range(callers)]
+            for leg in legs:
+                leg.attach("127.0.0.1", ear.getsockname()[1], 0)
+            (short,) = await store.clips(["a"], "en-US")
+            await heard(legs, short)  # whatever a leg needs to play at all is there now
+            (long,) = await store.clips(["b" * 600], "en-US")
+            before = resident()
+            await heard(legs, long)
+            assert resident() - before < 4 * long.samples < callers * long.samples / 100
+    finally:
+        await engine.close()
+
+
+async def heard(legs: list[Leg], clip: Clip) -> None:
+    """All legs play the clip, and a packet of it has left each."""
+    began: set[int] = set()
+    for leg in legs:
+        leg.on_event = lambda event, handle=leg.handle: began.add(handle)
+        leg.play([clip], token=1)
+    await until(lambda: len(began) == len(legs), 20.0)
+
+
 async def test_live_voices_start_with_the_flow_and_end_with_the_store(engine: MediaEngine, tmp_path: Path) -> None:
     store = PromptStore(tmp_path, [PiperVoice(), RecordedVoice(tmp_path)], engine.load)
     (voice, _) = store.synthesizers
@@ -227,3 +290,14 @@ def test_the_way_to_the_wire_keeps_the_telephone_band_alone(hz: int, kept: float
     assert len(wire) == 8000 - 800
     gain = np.sqrt((wire**2).mean()) / (0.5 * 32767 / np.sqrt(2))
     assert gain == pytest.approx(kept, abs=0.03)
+
+
+@pytest.mark.parametrize("source", [8000, 16000])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_speech_comes_to_a_legs_rate_in_time(source: int, rate: int) -> None:
+    click = np.zeros(source, np.int16)
+    click[source // 2 - source // 400 : source // 2 + source // 400] = 8000
+    pcm = at_rate(Audio(click.tobytes(), source), rate)
+    assert len(pcm) == rate
+    loud = np.flatnonzero(np.abs(pcm) > 4000)
+    assert (loud[0] + loud[-1] + 1) / 2 / rate == pytest.approx(0.5, abs=0.0002)
