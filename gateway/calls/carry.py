@@ -149,7 +149,7 @@ def end(call: m.Call, reason: str, *, hang_up: bool) -> tuple[m.Call, Commands]:
         commands += [m.Record("message_end"), m.Write("message", {"queue": call.queue, "seconds": None})]
     if hang_up:
         commands.append(m.HangUpCaller(reason))
-    commands += [m.Write("ended", {"reason": reason}), m.Finish(reason)]
+    commands += [m.Measure(), m.Write("ended", {"reason": reason}), m.Finish(reason)]
     return replace(call, stage=m.Stage.ENDED, deadline=None, own_deadline=None, end_reason=reason), commands
 
 

@@ -346,6 +346,9 @@ class CallDriver:
     def _write(self, command: m.Write) -> None:
         self.exchange.write(self.call, command.kind, command.data)
 
+    def _measure(self, _: m.Measure) -> None:
+        self._write_quality("caller", self.leg)
+
     def _write_quality(self, party: str, leg: Leg) -> None:
         if found := leg.quality():
             self._write(m.Write("media", {"party": party, **found.as_data()}))
@@ -358,7 +361,6 @@ class CallDriver:
             self._timer.cancel()
         self.ear.close()
         self._hang_up_agent_leg(command.reason)
-        self._write_quality("caller", self.leg)
         for task in self._tasks:
             task.cancel()
         self.exchange.finished(self, command.reason)
@@ -392,5 +394,6 @@ _RUN: Mapping[type, Callable[[CallDriver, Any], None]] = {
     m.Blank: CallDriver._blank,
     m.Act: CallDriver._act,
     m.Write: CallDriver._write,
+    m.Measure: CallDriver._measure,
     m.Finish: CallDriver._finish,
 }

@@ -268,6 +268,11 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Write down how good the caller's sound was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The call is over: close recording and record."""
 
@@ -291,6 +296,7 @@ CallCommand = (
     | Blank
     | Act
     | Write
+    | Measure
     | Finish
 )
 

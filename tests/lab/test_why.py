@@ -22,6 +22,9 @@ from gateway.store.sqlite import SqliteStore
 CALL = "019a6f00-0000-7000-8000-00000000000a"
 
 
+HEARD_THERE = {"rtt_ms": 31.5, "remote_loss": 0.4}
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made = SqliteStore(tmp_path / "calls.db", "node-a")
@@ -75,7 +78,9 @@ def call(store: SqliteStore, tmp_path: Path) -> None:
         (0.5, "weather", {"made": "up", "by": ["a", "test"]}),
         (0.0, "message", {"queue": "cards", "seconds": None}),
         (0.0, "no_match", {"text": "what", "score": 0.1}),
-        (9.0, "ended", {"reason": "agent hung up"}),
+        (9.0, "media", {"party": "agent", "codec": "PCMU", "mos": 4.41, "loss": 0.0, "jitter_ms": 0.3}),
+        (0.0, "media", {"party": "caller", "codec": "G722", "mos": 4.1, "loss": 1.2, "jitter_ms": 9.0, **HEARD_THERE}),
+        (0.0, "ended", {"reason": "agent hung up"}),
     ]:
         store.append(CALL, clock.advance(seconds), kind, data)
     store.finish(CALL, clock.now(), "agent hung up")
@@ -171,3 +176,12 @@ def test_which_call_is_meant(store: SqliteStore) -> None:
     assert other in shown(store, "00b")
     assert other in shown(store, "last")
     assert CALL in shown(store, CALL)
+
+
+def test_the_sound_of_each_party_is_one_line(store: SqliteStore, tmp_path: Path) -> None:
+    call(store, tmp_path)
+    text = shown(store)
+    assert "sound of the agent: PCMU, MOS 4.41, 0.0 % lost, jitter 0.3 ms\n" in text
+    caller = "G722, MOS 4.1, 1.2 % lost, jitter 9.0 ms, round trip 31.5 ms, 0.4 % lost on the way there"
+    assert f"sound of the caller: {caller}\n" in text
+    assert text.count("MOS") == 2, "and nowhere else"

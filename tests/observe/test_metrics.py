@@ -114,3 +114,16 @@ def test_two_gateways_in_one_process_do_not_share_figures() -> None:
     one, other = Metrics(), Metrics()
     one.call_started(1)
     assert read(other)["trunkline_calls_active", ()] == 0
+
+
+def test_the_sound_of_a_leg_is_counted_by_party() -> None:
+    metrics = Metrics()
+    metrics.event("media", {"party": "caller", "codec": "G722", "mos": 4.4, "loss": 0.2, "jitter_ms": 3.0})
+    metrics.event("media", {"party": "agent", "codec": "PCMU", "mos": 2.0, "loss": "much"})
+    found = read(metrics)
+    assert found["trunkline_media_mos_sum", (("party", "caller"),)] == 4.4
+    assert found["trunkline_media_mos_bucket", (("le", "2.6"), ("party", "agent"))] == 1
+    assert found["trunkline_media_loss_percent_bucket", (("le", "0.1"), ("party", "caller"))] == 0
+    assert found["trunkline_media_loss_percent_bucket", (("le", "0.5"), ("party", "caller"))] == 1
+    assert found["trunkline_media_jitter_ms_count", (("party", "caller"),)] == 1
+    assert found.get(("trunkline_media_loss_percent_count", (("party", "agent"),)), 0.0) == 0

@@ -19,6 +19,9 @@ MODULES = (
 CONFIG = """\
 module_path {modules}
 module g711.so
+module g722.so
+module l16.so
+module opus.so
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -34,8 +37,8 @@ call_local_timeout 60
 audio_player aubridge,heard
 audio_source {source}
 audio_alert aubridge,ring
-ausrc_srate 8000
-auplay_srate 8000
+ausrc_srate {rate}
+auplay_srate {rate}
 ausrc_channels 1
 auplay_channels 1
 audio_level no
@@ -81,20 +84,23 @@ def start(
     voice: Sound | None = None,
     answer: str = "auto",
     name: str = "",
+    codecs: str = "PCMU,PCMA",
+    rate: int = 8000,
 ) -> Baresip:
     """A phone registered at `server` (HOST:PORT; empty: no account is registered). `voice`: what it says in each
-    call (a minute of 440 Hz where none is given); `answer`: auto or manual."""
+    call, at `rate` (a minute of 440 Hz at 8 kHz where none is given); `answer`: auto or manual; `codecs`: those it
+    offers and takes."""
     program = need("baresip")
     folder = programs.folder / (name or user)
     folder.mkdir(parents=True, exist_ok=True)
     sip, control, rtp = free_port(2), free_port(2), free_port(20)
     modules = next(path for path in MODULES if Path(path).is_dir())
     values = {"modules": modules, "ip": "127.0.0.1", "sip": sip, "control": control, "source": "aufile,voice.wav"}
-    write_wav(folder / "voice.wav", tone(440, 60.0) if voice is None else voice)
-    config = CONFIG.format(**values, rtp=rtp, rtp_end=rtp + 18, folder=folder)
+    write_wav(folder / "voice.wav", tone(440, 60.0) if voice is None else voice, rate)
+    config = CONFIG.format(**values, rate=rate, rtp=rtp, rtp_end=rtp + 18, folder=folder)
     (folder / "config").write_text(config)
     register = f"<sip:{user}@{server or f'127.0.0.1:{sip}'}>;auth_pass={password};answermode={answer}"
-    (folder / "accounts").write_text(f"{register};regint={60 if server else 0};audio_codecs=PCMU,PCMA\n")
+    (folder / "accounts").write_text(f"{register};regint={60 if server else 0};audio_codecs={codecs}\n")
     (folder / "contacts").write_text("")
     phone = Baresip(name or user, [program, "-f", str(folder)], folder)
     phone.port, phone.control = sip, control

@@ -19,6 +19,7 @@ WORDS = {
     "talk_ms": "3000",
     "ring_ms": "500",
     "status": "486",
+    "formats": "0 101",
     "audio_port": "[rtpstream_audio_port]",
 }
 """What the {{words}} of a part become unless the test says otherwise."""

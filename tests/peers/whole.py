@@ -52,7 +52,7 @@ AGENTS = {
     "sara": "{en-US: 5, senior: 4}, queues: [bank.fraud]",
     "sun": "{zh-CN: 5, senior: 5}, queues: [bank.fraud]",
 }
-FLOOR = ("relay", "vanish", "ringing", "desk", "empty", "help", "talk", "hold")
+FLOOR = ("relay", "vanish", "ringing", "desk", "empty", "help", "talk", "hold", "wide")
 """Queues of flows/floor.yaml; the agents relay1, relay2, ... serve the queue relay, and so on."""
 
 
@@ -77,6 +77,7 @@ def written(folder: Path, *, calls: int = 200, bank: bool = True) -> Path:
         flows = "bank.yaml, floor.yaml"
     (folder / "gateway.yaml").write_text(
         f"flows: [{flows}]\nagents: agents.yaml\nlimits: {{calls: {calls}}}\n"
+        "media: {codecs: [opus, G722, PCMU, PCMA, L16]}\n"
         "trunks:\n  - {name: loopback, addresses: [127.0.0.0/8]}\n"
     )
     return folder / "gateway.yaml"
