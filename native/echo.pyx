@@ -157,11 +157,12 @@ cdef float dot(const float *a, const float *b, int n) noexcept nogil:
 
 cdef int peak_of(const int16_t *pcm, int n) noexcept nogil:
     """Largest magnitude."""
-    cdef int16_t least = 0, most = 0
+    cdef int16_t least = 0, most = 0, x
     cdef int k
     for k in range(n):
-        least = pcm[k] if pcm[k] < least else least
-        most = pcm[k] if pcm[k] > most else most
+        x = pcm[k]
+        least = x if x < least else least
+        most = x if x > most else most
     return most if most > -<int>least else -<int>least
 
 

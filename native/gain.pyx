@@ -79,10 +79,11 @@ cdef void learn(Gain *g, float power) noexcept nogil:
 
 cdef inline float peak_of(const int16_t *pcm, int n) noexcept nogil:
     cdef int k, low = 0, high = 0
-    cdef int16_t least = 0, most = 0
+    cdef int16_t least = 0, most = 0, x
     for k in range(n):
-        least = pcm[k] if pcm[k] < least else least
-        most = pcm[k] if pcm[k] > most else most
+        x = pcm[k]
+        least = x if x < least else least
+        most = x if x > most else most
     low = -<int>least
     high = most
     return low if low > high else high

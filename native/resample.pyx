@@ -8,7 +8,7 @@ tap, so the way up costs 32 multiplications for every second sample. Delay: 2 ms
 
 import numpy as np
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 cdef extern from *:
@@ -18,30 +18,22 @@ cdef extern from *:
     #include <emmintrin.h>
     #endif
     #define TRUNKLINE_TAPS 32
-    /* sum[i] += taps . x[i .. i + 31] for n samples, a multiple of 16; x holds n + 31 samples.
-       SSE2 multiplies and adds eight pairs at once, which the loop below does not become. */
-    static void trunkline_filter(const int16_t *x, const int16_t *taps, int32_t *sum, int n) {
+    /* sum[i] += taps . x[i .. i + 31] for n samples, a multiple of 16; x holds n + 31 samples. SSE2 and AVX2 multiply
+       and add pairs, which the loop in trunkline_filter_plain does not become: pairs from each even and each odd
+       sample on make the even and the odd sums. */
+    static void trunkline_filter_plain(const int16_t *x, const int16_t *taps, int32_t *sum, int n) {
     #ifdef __SSE2__
-        __m128i pairs[TRUNKLINE_TAPS / 2];
-        for (int k = 0; k < TRUNKLINE_TAPS / 2; k++) {
-            int32_t pair;
-            __builtin_memcpy(&pair, taps + 2 * k, sizeof(pair));
-            pairs[k] = _mm_set1_epi32(pair);
-        }
-        for (int i = 0; i < n; i += 16) {
-            __m128i even = _mm_setzero_si128(), odd = even, even8 = even, odd8 = even;
-            for (int k = 0; k < TRUNKLINE_TAPS / 2; k++) {
-                const int16_t *at = x + i + 2 * k;
-                even = _mm_add_epi32(even, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)at), pairs[k]));
-                odd = _mm_add_epi32(odd, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(at + 1)), pairs[k]));
-                even8 = _mm_add_epi32(even8, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(at + 8)), pairs[k]));
-                odd8 = _mm_add_epi32(odd8, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(at + 9)), pairs[k]));
+        for (int i = 0; i < n; i += 8) {
+            __m128i even = _mm_setzero_si128(), odd = even, *out = (__m128i *)(sum + i);
+            for (int k = 0; k < TRUNKLINE_TAPS; k += 2) {
+                int32_t pair;
+                __builtin_memcpy(&pair, taps + k, sizeof(pair));
+                __m128i both = _mm_set1_epi32(pair);
+                even = _mm_add_epi32(even, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(x + i + k)), both));
+                odd = _mm_add_epi32(odd, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(x + i + k + 1)), both));
             }
-            __m128i *out = (__m128i *)(sum + i);
             _mm_storeu_si128(out, _mm_add_epi32(_mm_loadu_si128(out), _mm_unpacklo_epi32(even, odd)));
             _mm_storeu_si128(out + 1, _mm_add_epi32(_mm_loadu_si128(out + 1), _mm_unpackhi_epi32(even, odd)));
-            _mm_storeu_si128(out + 2, _mm_add_epi32(_mm_loadu_si128(out + 2), _mm_unpacklo_epi32(even8, odd8)));
-            _mm_storeu_si128(out + 3, _mm_add_epi32(_mm_loadu_si128(out + 3), _mm_unpackhi_epi32(even8, odd8)));
         }
     #else
         for (int k = 0; k < TRUNKLINE_TAPS; k++)
@@ -49,6 +41,32 @@ cdef extern from *:
                 sum[i] += (int32_t)taps[k] * x[i + k];
     #endif
     }
+    #if defined(__x86_64__) && defined(__GNUC__)
+    #include <immintrin.h>
+    __attribute__((target("avx2")))
+    static void trunkline_filter_wide(const int16_t *x, const int16_t *taps, int32_t *sum, int n) {
+        for (int i = 0; i < n; i += 16) {
+            __m256i even = _mm256_setzero_si256(), odd = even, low, high, *out = (__m256i *)(sum + i);
+            for (int k = 0; k < TRUNKLINE_TAPS; k += 2) {
+                int32_t pair;
+                __builtin_memcpy(&pair, taps + k, sizeof(pair));
+                __m256i both = _mm256_set1_epi32(pair);
+                even = _mm256_add_epi32(even, _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(x + i + k)), both));
+                odd = _mm256_add_epi32(odd, _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(x + i + k + 1)), both));
+            }
+            low = _mm256_unpacklo_epi32(even, odd);         /* 0-3 and 8-11 */
+            high = _mm256_unpackhi_epi32(even, odd);        /* 4-7 and 12-15 */
+            even = _mm256_permute2x128_si256(low, high, 0x20);
+            odd = _mm256_permute2x128_si256(low, high, 0x31);
+            _mm256_storeu_si256(out, _mm256_add_epi32(_mm256_loadu_si256(out), even));
+            _mm256_storeu_si256(out + 1, _mm256_add_epi32(_mm256_loadu_si256(out + 1), odd));
+        }
+    }
+    #define TRUNKLINE_WIDE __builtin_cpu_supports("avx2")
+    #else
+    #define TRUNKLINE_WIDE 0
+    #define trunkline_filter_wide trunkline_filter_plain
+    #endif
     /* out[i] = sum[i] >> shift, saturated, for n samples, a multiple of 8 */
     static void trunkline_shift(const int32_t *sum, int16_t *out, int n, int shift) {
     #ifdef __SSE2__
@@ -65,7 +83,9 @@ cdef extern from *:
     #endif
     }
     """
-    void trunkline_filter(const int16_t *x, const int16_t *taps, int32_t *sum, int n) noexcept nogil
+    void trunkline_filter_plain(const int16_t *x, const int16_t *taps, int32_t *sum, int n) noexcept nogil
+    void trunkline_filter_wide(const int16_t *x, const int16_t *taps, int32_t *sum, int n) noexcept nogil
+    int TRUNKLINE_WIDE
     void trunkline_shift(const int32_t *sum, int16_t *out, int n, int shift) noexcept nogil
 
 cdef enum:
@@ -74,6 +94,9 @@ cdef enum:
     PAST = HALF_TAPS - 1
     SCALE = 14              # bits of a tap below 1
 
+ctypedef void (*filter_t)(const int16_t *x, const int16_t *taps, int32_t *sum, int n) noexcept nogil
+
+cdef filter_t filtered = trunkline_filter_wide if TRUNKLINE_WIDE else trunkline_filter_plain
 cdef int16_t taps[HALF_TAPS]
 cdef int16_t thirds[3][HALF_TAPS]       # by phase, to 48 kHz
 cdef int16_t back[3][HALF_TAPS]         # ... from 48 kHz, by the phase of the samples taken
@@ -112,7 +135,7 @@ cdef void double_rate(Doubler *d, const int16_t *pcm, int16_t *out, int n) noexc
     memcpy(line, d.past, sizeof(d.past))
     memcpy(line + PAST, pcm, n * sizeof(int16_t))
     start(sum, steps, 1 << (SCALE - 1))
-    trunkline_filter(line, taps, sum, steps)
+    filtered(line, taps, sum, steps)
     trunkline_shift(sum, between, steps, SCALE)
     for i in range(n):
         out[2 * i] = line[i + HALF_TAPS // 2 - 1]
@@ -134,7 +157,7 @@ cdef void halve_rate(Halver *h, const int16_t *pcm, int16_t *out, int n) noexcep
         odd[HALF_TAPS // 2 + i] = pcm[2 * i + 1]
     for i in range(steps):
         sum[i] = (<int32_t>odd[i] << SCALE) + (1 << SCALE)
-    trunkline_filter(even, taps, sum, steps)
+    filtered(even, taps, sum, steps)
     trunkline_shift(sum, both, steps, SCALE + 1)
     memcpy(out, both, half * sizeof(int16_t))
     memcpy(h.even, even + half, sizeof(h.even))
@@ -151,7 +174,7 @@ cdef void triple_rate(Tripler *t, const int16_t *pcm, int16_t *out, int n) noexc
     memcpy(line + PAST, pcm, n * sizeof(int16_t))
     for phase in range(3):
         start(sum, steps, 1 << (SCALE - 1))
-        trunkline_filter(line, thirds[phase], sum, steps)
+        filtered(line, thirds[phase], sum, steps)
         trunkline_shift(sum, made[phase], steps, SCALE)
     for i in range(n):
         out[3 * i] = made[0][i]
@@ -174,7 +197,7 @@ cdef void third_rate(Thirder *t, const int16_t *pcm, int16_t *out, int n) noexce
         line[2][PAST + i] = pcm[3 * i + 2]
     start(sum, steps, 1 << SCALE)
     for phase in range(3):
-        trunkline_filter(line[phase], back[phase], sum, steps)
+        filtered(line[phase], back[phase], sum, steps)
     trunkline_shift(sum, made, steps, SCALE + 1)
     memcpy(out, made, third * sizeof(int16_t))
     for phase in range(3):
@@ -196,6 +219,14 @@ cdef void fill_taps():
 
 
 fill_taps()
+
+
+def use_wide(bint wide):
+    """Chooses the filter for AVX2 or the one for every machine; gives whether the first was in use. For tests."""
+    global filtered
+    before = filtered == trunkline_filter_wide
+    filtered = trunkline_filter_wide if wide and TRUNKLINE_WIDE else trunkline_filter_plain
+    return before
 
 
 # --- for Python ---------------------------------------------------------------------------------------------------
@@ -226,14 +257,14 @@ cdef class Stream:
 
     def __call__(self, const int16_t[::1] pcm):
         """The next piece."""
-        cdef int total = <int>pcm.shape[0], at = 0, done = 0, n
-        cdef int group = self.given // self.wanted if self.given > self.wanted else 1
+        cdef int64_t total = pcm.shape[0], at = 0, done = 0
+        cdef int n, group = self.given // self.wanted if self.given > self.wanted else 1
         if total % group:
             raise ValueError(f"{total} samples were given; expected a multiple of {group}")
         out = np.empty(total * self.wanted // self.given, np.int16)
         cdef int16_t[::1] view = out
         while at < total:
-            n = min(MOST * group, total - at)
+            n = <int>min(MOST * group, total - at)
             if self.given == 8000:
                 double_rate(&self.doubler, &pcm[at], &view[done], n)
             elif self.wanted == 8000:

@@ -21,6 +21,7 @@ cdef enum:
 
 cdef float GATE = 4.0               # 6 dB over the floor
 cdef float QUIET = 220.0            # mean square: -66.7 dBFS, below which nothing is speech
+cdef float LEAST = 1e-3             # keeps silence from decaying into denormal numbers, which are slow
 cdef float CLEAR = 20.0             # 13 dB over the floor: a consonant
 cdef float ABOVE_AMBIENT = 4.0      # 6 dB
 cdef float PERIODIC = 0.40
@@ -72,7 +73,7 @@ cdef float mean_square(const float *x) noexcept nogil:
 
 cdef void track_floor(Vad *v) noexcept nogil:
     """Minimum of the smoothed level over 400 ms windows; falls at once, rises with each window."""
-    v.smooth += <float>0.25 * (v.level - v.smooth)
+    v.smooth += <float>0.25 * (v.level + LEAST - v.smooth)
     if v.smooth < v.least:
         v.least = v.smooth
     if v.least < v.floor:

@@ -22,6 +22,14 @@ def library() -> ctypes.CDLL | None:
     lib.dtmf_rx_get.restype = ctypes.c_size_t
     lib.dtmf_rx_get.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
     lib.dtmf_rx_free.argtypes = [ctypes.c_void_p]
+    for name in ("g722_encode", "g722_decode", "dtmf_tx"):
+        getattr(lib, f"{name}_init").restype = ctypes.c_void_p
+        getattr(lib, f"{name}_free").argtypes = [ctypes.c_void_p]
+        getattr(lib, name).argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    lib.g722_encode_init.argtypes = lib.g722_decode_init.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+    lib.dtmf_tx.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    lib.dtmf_tx_init.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    lib.dtmf_tx_put.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
     return lib
 
 

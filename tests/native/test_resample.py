@@ -88,7 +88,19 @@ def test_pieces_of_any_size_make_one_stream(rates: tuple[int, int], sizes: list[
     assert np.array_equal(np.concatenate([*parts, np.zeros(0, np.int16)]), whole)
 
 
+def test_the_filter_for_avx2_and_the_one_for_every_machine_agree() -> None:
+    pcm = np.random.default_rng(9).integers(-32768, 32767, 4800).astype(np.int16)
+    before, outs = resample.use_wide(False), []
+    for wide in (False, True):
+        resample.use_wide(wide)
+        outs.append([resample.Stream(*rates)(pcm) for rates in TWINS])
+    resample.use_wide(before)
+    for plain, broad in zip(*outs, strict=True):
+        assert np.array_equal(plain, broad)
+
+
 def test_other_rates_and_broken_groups_are_refused() -> None:
+    assert len(resample.Stream(16000, 48000)(np.zeros(160_000, np.int16))) == 480_000
     with pytest.raises(ValueError, match="8000 <-> 16000"):
         resample.Stream(8000, 48000)
     with pytest.raises(ValueError, match="multiple of 3"):
