@@ -116,7 +116,7 @@ class Gateway:
         stack.push_async_callback(media.close)
         self._prompts = PromptStore(config.data / "prompts", voices(config.voices, recordings_of(config)), media.load)
         options = {"folders": dict(config.recognizer_models)} if config.recognizer_models else {}
-        self._ears = Ears(config.recognizer, options, workers=config.recognizers)
+        self._ears = Ears(config.recognizer, options, workers=config.recognizers, vad=config.vad)
         self._mind = self._new_mind(self.flows)
         self.exchange = self._exchange(store, media, recordings)
         await self._listen(stack)  # a port that is taken is known before a minute of loading

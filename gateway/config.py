@@ -16,6 +16,7 @@ from gateway.media.engine import ENGINES, IO
 from gateway.media.recorder import FORMATS, RATES
 from gateway.routing.model import Agent
 from gateway.sip.codecs import CODECS
+from gateway.speech.ears import VADS
 from gateway.speech.recognizers import known
 from gateway.speech.tts_voices import VOICES
 
@@ -35,8 +36,9 @@ class TrunkSettings:
 class GatewayConfig:
     """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive.
     `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
-    `recognizers` how many processes decode. `codecs` stand in order of liking; `media_io` is how the engine reads and
-    writes its sockets; `auto_gain` makes quiet speakers louder. `recordings` are a format and a sampling rate in Hz."""
+    `recognizers` how many processes decode, `vad` what decides which sound is a turn. `codecs` stand in order of liking;
+    `media_io` is how the engine reads and writes its sockets; `auto_gain` makes quiet speakers louder. `recordings` are
+    a format and a sampling rate in Hz."""
 
     sip: tuple[str, int] = ("0.0.0.0", 5060)
     domain: str = "trunkline.local"
@@ -55,6 +57,7 @@ class GatewayConfig:
     recognizer: str = "whisper"
     recognizer_models: Mapping[str, str] = field(default_factory=dict)
     recognizers: int = 1
+    vad: str = "silero"
     voices: tuple[str, ...] = ("recorded", "pieces", "piper")
     recordings: tuple[str, int] = ("wav", 8000)
     max_calls: int = 200
@@ -146,6 +149,7 @@ def load_config(path: Path) -> GatewayConfig:
         recognizer = speech.choice("recognizer", tuple(known()), default.recognizer)
         models = {tag: str(base / (text_of(node) or "")) for tag, node in speech.named("models")}
         recognizers = speech.integer("recognizers", default.recognizers, 1, 64)
+        vad = speech.choice("vad", tuple(VADS), default.vad)
         voices = speech.texts("voices", default.voices)
         for name in voices:
             if name not in VOICES:
@@ -177,6 +181,7 @@ def load_config(path: Path) -> GatewayConfig:
         recognizer=recognizer,
         recognizer_models=models,
         recognizers=recognizers,
+        vad=vad,
         voices=voices,
         recordings=(form, int(rate)),
         max_calls=max_calls,

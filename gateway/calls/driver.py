@@ -87,10 +87,12 @@ class CallDriver:
 
     def _on_leg(self, event: media.MediaEvent) -> None:
         match event:
-            case media.SpeechStarted(muted=muted):
+            case media.SpeechStarted(at=at, muted=muted):
                 self.exchange.metrics.barge_in(muted)
+                self.ear.voice(True, at)
                 self.feed(m.SpeechStarted(muted))
-            case media.SpeechEnded():
+            case media.SpeechEnded(at=at):
+                self.ear.voice(False, at - media.CALM_S)
                 self.feed(m.SpeechEnded())
             case media.KeyPressed(digit=digit):
                 self.feed(m.KeyPressed(digit))

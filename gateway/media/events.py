@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+CALM_S = 0.2
+"""Silence after which the engine says that speech ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
@@ -18,7 +21,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The engine's VAD heard nothing voiced for 200 ms, after `voiced_ms` of voice."""
+    """The engine's VAD heard nothing voiced for CALM_S, after `voiced_ms` of voice."""
 
     at: float
     voiced_ms: int

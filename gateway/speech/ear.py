@@ -5,7 +5,9 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +33,9 @@ MARGIN_S = 3.0
 """Room in shared memory for what comes before a turn's speech and after its longest length."""
 BRIEF_MS = 600
 """Sound without any recognized word is a false alarm up to this length; the design's limit for muting a prompt."""
+
+SPANS = 16
+"""Stretches of speech remembered of what the media engine told."""
 
 Expect = Literal["menu", "yesno", "digits", "amount", "date"]
 
@@ -118,6 +123,11 @@ class Turn:
         at, mono = known[0]
         return mono - (at - sample) / SPEECH_RATE
 
+    def sample(self, mono: float) -> int:
+        """The sample that was heard at a time, of those there are."""
+        at, newest = self.anchors[-1] if self.anchors else (0, mono)
+        return min(max(round(at - (newest - mono) * SPEECH_RATE), 0), self.written)
+
 
 class Ear:
     """`listen`, then `feed`; events come by `on_event`. One turn at a time: after UtteranceHeard, Unheard or
@@ -128,6 +138,17 @@ class Ear:
         self._ears, self._on_event = ears, on_event
         self._turn: Turn | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._spoken: deque[tuple[float, float]] = deque(maxlen=SPANS)
+
+    def voice(self, speaks: bool, at: float) -> None:
+        """What the media engine's own detector noticed: the caller speaks since `at`, or was last heard at `at`
+        (monotonic seconds). It decides where no other detector does."""
+        if speaks:
+            self._spoken.append((at, math.inf))
+        elif self._spoken:
+            self._spoken[-1] = (self._spoken[-1][0], at)
+        if self._turn is not None and not speaks and not self._ears.judges:
+            self._turn.endpoint.silent_since(self._turn.sample(at))
 
     def listen(
         self,
@@ -160,8 +181,17 @@ class Ear:
         turn.anchors.append((turn.written, now if end_mono is None else end_mono))
         ready = (turn.written - turn.sent) // WINDOW * WINDOW
         if ready:
-            self._ears.judge(self, turn.number, turn.block.read(turn.sent, turn.sent + ready))
+            if self._ears.judges:
+                self._ears.judge(self, turn.number, turn.block.read(turn.sent, turn.sent + ready))
+            else:
+                middles = range(turn.sent + WINDOW // 2, turn.sent + ready, WINDOW)
+                found = [self._voiced(turn.time(middle)) for middle in middles]
+                asyncio.get_running_loop().call_soon(self.judged, turn.number, found)
             turn.sent += ready
+
+    def _voiced(self, mono: float) -> float:
+        """1.0 where the engine says that the caller spoke, else 0.0."""
+        return float(any(start <= mono < end for start, end in self._spoken))
 
     def stop(self) -> None:
         """Hear nothing until the next `listen`; a turn half way is dropped without an event."""

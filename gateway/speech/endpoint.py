@@ -107,6 +107,16 @@ class Endpoint:
         """Everything expected (such as eight digits) was heard: the next short silence ends the turn."""
         self._enough = True
 
+    def silent_since(self, sample: int) -> None:
+        """What decided that windows are voiced noticed late that they were not, from `sample` on."""
+        if not self.started or self.over:
+            return
+        last = max(sample // WINDOW, (self._started or 0) // WINDOW + 1)
+        if last < self._last_voiced:
+            self.voiced -= min(self._last_voiced - last, self.voiced - 1)
+            self._last_voiced = last
+        self._voice = False
+
     def step(self, probability: float) -> list[Event]:
         """Take the next window's probability of speech; what it leads to, in order."""
         if self.over:

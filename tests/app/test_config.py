@@ -32,6 +32,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
         "auto_gain",
         "recognizer",
         "recognizers",
+        "vad",
         "recordings",
         "max_calls",
     ):
@@ -84,7 +85,7 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(
         "sip:\n  listn: 0.0.0.0:5060\n  listen: here\nmedia: {ports: 5, address: there, engine: refrence}\n"
-        "speech: {recognizer: wisper, voices: [pipr]}\nrecordings: {format: opsu, rate: 44100}\n"
+        "speech: {recognizer: wisper, vad: webrt, voices: [pipr]}\nrecordings: {format: opsu, rate: 44100}\n"
         "trunks: [{name: a, addresses: [nowhere]}]\n"
     )
     with pytest.raises(Findings) as caught:
@@ -102,6 +103,7 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
     assert "did you mean: whisper" in shown
     assert "did you mean: reference" in shown
     assert "did you mean: opus" in shown
+    assert "did you mean: webrtc" in shown
     assert "did you mean: piper" in shown
 
 

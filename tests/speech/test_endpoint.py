@@ -55,6 +55,30 @@ def test_dictation_waits_longer() -> None:
     assert events[-1].ended > 1.9 * 16000
 
 
+def test_a_detector_that_notices_silence_late_does_not_delay_the_end() -> None:
+    machine = Endpoint(Rules(silence_ms=600))
+    run(machine, (QUIET, 0.32), (VOICE, 0.96))
+    assert machine.voiced_ms == 960
+    machine.silent_since(30 * WINDOW)
+    events = run(machine, (QUIET, 1.0))
+    end = events[-1]
+    assert isinstance(end, Ended)
+    assert (end.ended, end.at) == (30 * WINDOW, (30 + windows(600)) * WINDOW)
+    assert machine.voiced_ms == 960 - 10 * 32
+
+
+@given(st.integers(-16000, 64000))
+def test_late_silence_never_reaches_before_the_turn(sample: int) -> None:
+    machine = Endpoint(Rules(silence_ms=600))
+    machine.silent_since(sample)
+    run(machine, (VOICE, 1.0))
+    machine.silent_since(sample)
+    end = run(machine, (QUIET, 2.0))[-1]
+    assert isinstance(end, Ended)
+    assert 0 <= end.started < end.ended <= 31 * WINDOW
+    assert machine.voiced_ms > 0
+
+
 def test_enough_ends_a_turn_at_the_next_short_silence() -> None:
     machine = Endpoint(Rules(silence_ms=1500))
     run(machine, (VOICE, 1.0))
