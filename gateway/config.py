@@ -36,9 +36,9 @@ class TrunkSettings:
 class GatewayConfig:
     """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive.
     `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
-    `recognizers` how many processes decode, `vad` what decides which sound is a turn. `codecs` stand in order of liking;
-    `media_io` is how the engine reads and writes its sockets; `auto_gain` makes quiet speakers louder. `recordings` are
-    a format and a sampling rate in Hz."""
+    `recognizers` how many processes decode, `vad` what decides which sound is a turn. `codecs` stand in order of
+    liking; `media_io` is how the engine reads and writes its sockets; `auto_gain` makes quiet speakers louder.
+    `recordings` are a format and a sampling rate in Hz."""
 
     sip: tuple[str, int] = ("0.0.0.0", 5060)
     domain: str = "trunkline.local"
