@@ -16,7 +16,7 @@ BASE = [
 REORDER = ["-fassociative-math", "-fno-signed-zeros", "-freciprocal-math"]
 """Lets sums be vectorized. Only where nothing depends on infinities, signed zeros or the order of additions."""
 
-SUMS = {"resample", "vad", "echo", "dtmf", "gain"}
+SUMS = {"resample", "vad", "echo", "filters", "dtmf", "pair", "gain"}
 
 
 def extension(source: Path) -> Extension:

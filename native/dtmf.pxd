@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int16_t
 
+from native.dtmf_out cimport DtmfOut, dtmf_make, dtmf_make_open
+
 cdef enum:
     PIECE = 40              # samples analysed at once: 5 ms
     PIECES = 4              # in a window: 20 ms
@@ -36,15 +38,5 @@ cdef struct Dtmf:
     int since               # pieces since the dial tone was heard
     float past[4]           # state of the filter that takes a dial tone away
 
-cdef struct DtmfOut:
-    int digit
-    double low_re           # the two oscillators
-    double low_im
-    double high_re
-    double high_im
-    int swell               # 0..SWELL: how far the key has faded in
-
 cdef void dtmf_open(Dtmf *d) noexcept nogil
 cdef int dtmf_hear(Dtmf *d, const int16_t *pcm, int n) noexcept nogil
-cdef void dtmf_make_open(DtmfOut *o) noexcept nogil
-cdef void dtmf_make(DtmfOut *o, int digit, int16_t *pcm, int n) noexcept nogil

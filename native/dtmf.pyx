@@ -1,18 +1,21 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""In-band keys. Detector: the limits of ITU-T Q.24 with room for the noise that measures them.
+"""In-band keys heard, by the limits of ITU-T Q.24 with room for the noise that measures them.
 
 Pieces of 5 ms are projected on the eight tones (a Fourier sum each, phases kept); windows of 20 ms, one every 5 ms,
-are sums of four pieces turned to one origin. Four windows in a row that hold the same two tones at one level make a
-key: a tone of 23 ms fills at most three that well, one of 40 ms at least five. The advance of phase from
-window to window gives each tone's frequency to about 1 Hz, which a window of 20 ms alone cannot tell apart; the power
-that a deviation hides from the sums is put back before twist and purity are judged.
+are sums of four pieces turned to one origin. Four windows in a row that hold the same two tones at one level may be a
+key: a tone of 23 ms fills at most three that well, one of 40 ms at least five. Then two tones are fitted to the
+middle of them, from the frequencies by which their phases advance: that tells frequency, twist and what is neither.
 """
 
 import numpy as np
 
-from libc.math cimport M_PI, atan2f, cosf, sinf
+from libc.math cimport M_PI, atan2f
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
+
+from native.dtmf_out import HERTZ, Generator
+from native.dtmf_out cimport KEYS
+from native.pair cimport WINDOW, Pair, pair_fit
 
 cdef extern from *:
     """
@@ -45,18 +48,12 @@ cdef extern from *:
     void trunkline_project(const int16_t *x, const int16_t *wave, int32_t *total) noexcept nogil
 
 cdef enum:
-    SWELL = 16              # samples a key of the generator fades in and out: 2 ms
-    WINDOW = PIECE * PIECES
     SPAN = WINDOW + PIECE * (PIECES - 1)        # samples of four windows
-    UNKNOWNS = 8
     PAIRS = 20
     SCALE = 1024            # of the waves: 40 samples of 16 bits times it fit into 32 bits
     BRIDGED = 3             # windows without a key that end it
     STEADY = 20             # pieces that make a dial tone: 100 ms
     AFTER_DIAL = 40         # pieces for which it is still taken away when it ends: 200 ms
-
-HERTZ = (697, 770, 852, 941, 1209, 1336, 1477, 1633)
-cdef const char *KEYS = b"123A456B789C*0#D"
 
 cdef float FULL = 5.3687091e8 * 0.48528850      # mean square of 0 dBm0: a full-scale sine is at 3.14 dBm0 (ITU-T G.711)
 cdef float SOFTEST = 3.1622777e-5               # -45 dBm0: either tone
@@ -64,8 +61,7 @@ cdef float NORMAL = 8.9125094                   # 9.5 dB: the low tone over the 
 cdef float REVERSE = 3.5481339                  # 5.5 dB: the high tone over the low one (4 must pass)
 cdef float LIKELY = 0.33                        # share of a window's power in two tones that may be off frequency
 cdef float REST = 0.20                          # share of everything but the two tones: 0.11 at 9 dB over noise
-cdef float CLEAN = 0.03                         # ... up to which it does not matter what it is
-cdef float FLAT = 0.60                          # ... beyond it must be noise: music and speech leave tones
+cdef float FLAT = 0.60                          # ... which must be noise: music and speech leave tones
 cdef float SLOPE = 0.05                         # change of a tone's level over 10 ms; noise adds to it
 cdef float LEVEL = 0.63                         # -2 dB: windows of one key, softest to loudest
 cdef float HELD = 0.16                          # -8 dB: the key goes on
@@ -73,22 +69,10 @@ cdef float SMOOTHEST = 0.2                      # energy of differences over ene
 cdef float ROUGHEST = 1.8
 cdef float DEVIATION = 0.022                    # 1.5% + 2 Hz must pass, 3.5% must not
 
-cdef struct Pair:           # two tones as fitted
-    float row               # mean squares
-    float col
-    float row_off           # Hz
-    float col_off
-    float row_slope         # of the level, over half a window
-    float col_slope
-    float rest              # share of the power that is neither
-    float flat              # 0..1, how much like noise that is
-
 cdef int16_t wave[PAIRS][2 * TONES][2]      # cosines, then negative sines, for samples in pairs
 cdef float turn_re[PIECES][TONES]               # by k pieces
 cdef float turn_im[PIECES][TONES]
 cdef float hertz[TONES]
-cdef double step_re[TONES]                      # of the generator's oscillators, by one sample
-cdef double step_im[TONES]
 
 
 cdef void dtmf_open(Dtmf *d) noexcept nogil:
@@ -100,7 +84,6 @@ cdef void dtmf_open(Dtmf *d) noexcept nogil:
 
 
 # --- a piece ------------------------------------------------------------------------------------------------------
-
 
 cdef void forget(Dtmf *d) noexcept nogil:
     """The pieces and windows at hand are of no use any more."""
@@ -234,121 +217,18 @@ cdef float deviation(Dtmf *d, const float *re, const float *im, int tone) noexce
     )
 
 
-cdef bint solve(float (*a)[UNKNOWNS + 1]) noexcept nogil:
-    """Gaussian elimination of a symmetric positive system, right side in the last column; the answer replaces it."""
-    cdef int i, j, k
-    cdef float factor
-    for i in range(UNKNOWNS):
-        if a[i][i] < <float>1e-6:
-            return False
-        for j in range(i + 1, UNKNOWNS):
-            factor = a[j][i] / a[i][i]
-            for k in range(i, UNKNOWNS + 1):
-                a[j][k] -= factor * a[i][k]
-    for i in range(UNKNOWNS - 1, -1, -1):
-        for k in range(i + 1, UNKNOWNS):
-            a[i][UNKNOWNS] -= a[i][k] * a[k][UNKNOWNS]
-        a[i][UNKNOWNS] /= a[i][i]
-    return True
-
-
-cdef void lay_out(float *column, float turn) noexcept nogil:
-    """Cosine, sine, and both times a ramp from -1 to 1, of a tone that turns by `turn` each sample."""
-    cdef int i
-    cdef float ramp
-    for i in range(WINDOW):
-        ramp = (i - <float>79.5) / 80
-        column[i] = cosf(turn * (i - <float>79.5))
-        column[WINDOW + i] = sinf(turn * (i - <float>79.5))
-        column[2 * WINDOW + i] = ramp * column[i]
-        column[3 * WINDOW + i] = ramp * column[WINDOW + i]
-
-
-cdef inline float dot(const float *a, const float *b) noexcept nogil:
-    """Over one window."""
-    cdef float total = 0
-    cdef int i
-    for i in range(WINDOW):
-        total += a[i] * b[i]
-    return total
-
-
-cdef float flatness(const float *x) noexcept nogil:
-    """What a linear prediction of order 8 leaves of a window's power: near 1 for white noise, near 0 for tones."""
-    cdef float r[9]
-    cdef float a[9]
-    cdef float before[9]
-    cdef float error, k, total
-    cdef int i, j
-    for j in range(9):
-        total = 0
-        for i in range(j, WINDOW):
-            total += x[i] * x[i - j]
-        r[j] = total
-    error = r[0] + 1
-    memset(a, 0, sizeof(a))
-    for i in range(1, 9):
-        total = r[i]
-        for j in range(1, i):
-            total += a[j] * r[i - j]
-        k = -total / error
-        memcpy(before, a, sizeof(a))
-        for j in range(1, i):
-            a[j] += k * before[i - j]
-        a[i] = k
-        error *= 1 - k * k
-    return error / (r[0] + 1)
-
-
-cdef bint fit(Dtmf *d, float row_hertz, float col_hertz, Pair *p) noexcept nogil:
-    """Least squares of two tones, each with its frequency's error and its level's slope, in the middle of the windows.
-
-    With z the tone's amplitude and w what its ramp got, w / z is the slope (real) and the error (imaginary).
-    """
-    cdef float line[HEARD * PIECE]
-    cdef float columns[UNKNOWNS * WINDOW]
-    cdef float a[UNKNOWNS][UNKNOWNS + 1]
-    cdef const float *x = line + (HEARD * PIECE - SPAN) + (SPAN - WINDOW) // 2
-    cdef float left[WINDOW]
-    cdef float total, size
+cdef void lay_out(Dtmf *d, float *line) noexcept nogil:
+    """The samples of four windows, one after the other."""
     cdef int i, j
     for j in range(HEARD):
         for i in range(PIECE):
             line[j * PIECE + i] = d.heard[(d.newest + 1 + j) % HEARD][i]
-    lay_out(columns, row_hertz * <float>(2 * M_PI / 8000))
-    lay_out(columns + 4 * WINDOW, col_hertz * <float>(2 * M_PI / 8000))
-    for i in range(UNKNOWNS):
-        for j in range(i, UNKNOWNS):
-            a[i][j] = a[j][i] = dot(columns + i * WINDOW, columns + j * WINDOW)
-        a[i][UNKNOWNS] = dot(columns + i * WINDOW, x)
-    total = dot(x, x) + 1
-    if not solve(a):
-        return False
-    for i in range(WINDOW):
-        left[i] = x[i]
-    for j in range(UNKNOWNS):
-        size = a[j][UNKNOWNS]
-        for i in range(WINDOW):
-            left[i] -= size * columns[j * WINDOW + i]
-    p.row = tone_of(a, 0, &p.row_off, &p.row_slope)
-    p.col = tone_of(a, 4, &p.col_off, &p.col_slope)
-    p.rest = dot(left, left) / total
-    p.flat = 1 if p.rest < CLEAN else flatness(left)
-    return True
-
-
-cdef float tone_of(float (*a)[UNKNOWNS + 1], int i, float *off, float *slope) noexcept nogil:
-    """A tone's mean square, and its error in Hz and slope over half a window."""
-    cdef float x = a[i][UNKNOWNS], y = -a[i + 1][UNKNOWNS], u = a[i + 2][UNKNOWNS], v = -a[i + 3][UNKNOWNS]
-    cdef float size = x * x + y * y + <float>1e-9
-    slope[0] = (u * x + v * y) / size
-    off[0] = (v * x - u * y) / size * <float>(8000 / (2 * M_PI * 80))
-    return size / 2
 
 
 cdef bint is_key(Dtmf *d, int key) noexcept nogil:
     """Whether four windows that agree hold a key: levels, frequencies, twist, purity."""
     cdef float least = d.power[0], most = d.power[0], row_hertz, col_hertz, slope
+    cdef float line[SPAN]
     cdef Pair p
     cdef int j
     for j in range(PIECES):
@@ -360,7 +240,8 @@ cdef bint is_key(Dtmf *d, int key) noexcept nogil:
     col_hertz = hertz[4 + key % 4] + deviation(d, d.col_re, d.col_im, 4 + key % 4)
     if not (near(row_hertz, key // 4, <float>1.5) and near(col_hertz, 4 + key % 4, <float>1.5)):
         return False
-    if not fit(d, row_hertz, col_hertz, &p):
+    lay_out(d, line)
+    if not pair_fit(line + (SPAN - WINDOW) // 2, row_hertz, col_hertz, &p):
         return False
     slope = SLOPE + 3 * p.rest
     return (
@@ -483,74 +364,10 @@ cdef int dtmf_hear(Dtmf *d, const int16_t *pcm, int n) noexcept nogil:
     return found
 
 
-# --- generator ----------------------------------------------------------------------------------------------------
-
-# Low group -10 dBm0, high group -8 dBm0: the high group is sent 2 dB louder, as lines attenuate it more (ETSI ES 201 235-2).
-cdef double LOW = 32768 * 10 ** (-13.14 / 20)
-cdef double HIGH = 32768 * 10 ** (-11.14 / 20)
-
-
-cdef int place_of(int digit) noexcept nogil:
-    """Index of a key, -1 for what is none."""
-    cdef int k
-    if digit:
-        for k in range(16):
-            if KEYS[k] == digit:
-                return k
-    return -1
-
-
-cdef void dtmf_make_open(DtmfOut *o) noexcept nogil:
-    memset(o, 0, sizeof(DtmfOut))
-    o.low_re = o.high_re = 1
-
-
-cdef inline void advance(double *re, double *im, double by_re, double by_im) noexcept nogil:
-    cdef double was = re[0]
-    re[0] = was * by_re - im[0] * by_im
-    im[0] = was * by_im + im[0] * by_re
-
-
-cdef inline void straighten(double *re, double *im) noexcept nogil:
-    """Keeps an oscillator at unit size: one step of Newton's method for the reciprocal root."""
-    cdef double size = 0.5 * (3 - re[0] * re[0] - im[0] * im[0])
-    re[0] *= size
-    im[0] *= size
-
-
-cdef void dtmf_make(DtmfOut *o, int digit, int16_t *pcm, int n) noexcept nogil:
-    """`n` samples of the key `digit` (ASCII), phase-continuous from call to call; 0 or no key: it fades out in 2 ms."""
-    cdef int key = place_of(digit), low, high, k
-    cdef double size
-    if key >= 0:
-        if o.digit != digit and o.swell == 0:
-            dtmf_make_open(o)
-        o.digit = digit
-    elif o.swell == 0:
-        memset(pcm, 0, n * sizeof(int16_t))
-        return
-    low = place_of(o.digit)
-    high = 4 + low % 4
-    low //= 4
-    for k in range(n):
-        if key >= 0 and o.swell < SWELL:
-            o.swell += 1
-        elif key < 0 and o.swell > 0:
-            o.swell -= 1
-        size = <double>o.swell / SWELL
-        pcm[k] = <int16_t>(<int>(size * (LOW * o.low_im + HIGH * o.high_im) + 32768.5) - 32768)
-        advance(&o.low_re, &o.low_im, step_re[low], step_im[low])
-        advance(&o.high_re, &o.high_im, step_re[high], step_im[high])
-    straighten(&o.low_re, &o.low_im)
-    straighten(&o.high_re, &o.high_im)
-
-
 cdef void fill_taps():
     cdef int i, k
     for k in range(TONES):
         hertz[k] = HERTZ[k]
-        step_re[k] = np.cos(2 * np.pi * HERTZ[k] / 8000)
-        step_im[k] = np.sin(2 * np.pi * HERTZ[k] / 8000)
         for i in range(PIECE):
             wave[i // 2][k][i % 2] = round(SCALE * np.cos(2 * np.pi * HERTZ[k] * i / 8000))
             wave[i // 2][TONES + k][i % 2] = round(-SCALE * np.sin(2 * np.pi * HERTZ[k] * i / 8000))
@@ -589,22 +406,3 @@ cdef class Detector:
     def digit(self):
         """The key held now, "" for none."""
         return chr(self.d.digit) if self.d.digit else ""
-
-
-cdef class Generator:
-    """In-band keys to one stream, int16 at 8 kHz, -10 dBm0 and -8 dBm0 (ITU-T Q.23, ETSI ES 201 235-2)."""
-
-    cdef DtmfOut o
-
-    def __cinit__(self):
-        dtmf_make_open(&self.o)
-
-    def make(self, str digit, int n):
-        """`n` samples of one of 0-9, A-D, * and #; "" fades the last one out."""
-        if digit and (len(digit) > 1 or digit not in "0123456789ABCD*#"):
-            raise ValueError(f"{digit!r} is no key; expected one of 0-9, A-D, * or #")
-        out = np.empty(n, np.int16)
-        cdef int16_t[::1] view = out
-        if n:
-            dtmf_make(&self.o, ord(digit) if digit else 0, &view[0], n)
-        return out

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int16_t, int64_t
 
+from native.filters cimport high_pass
+
 cdef enum:
     BLOCK = 80              # samples a step
     RECENT = 480            # samples of heard audio looked at together: 60 ms
@@ -54,4 +56,3 @@ cdef void echo_catch_up(Echo *e, const float *newest) noexcept nogil
 cdef float echo_cancel(Echo *e, int64_t at, float *step, bint loud, float floor) noexcept nogil
 cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil
 cdef float echo_search(Echo *e, int64_t at, int64_t *lag, float *gain, float *rest) noexcept nogil
-cdef void high_pass(float *state, const int16_t *pcm, float *out, int n) noexcept nogil

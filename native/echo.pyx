@@ -8,65 +8,9 @@ pre-emphasized signals) around it; from then on speech is looked for in what the
 than the echo is still heard. Silent legs and legs without a prompt cost nothing of this.
 """
 
-import numpy as np
-
 from libc.string cimport memcpy, memmove, memset
 
-cdef extern from *:
-    """
-    #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-    #define TRUNKLINE_CLONES __attribute__((target_clones("avx2", "default")))
-    #else
-    #define TRUNKLINE_CLONES
-    #endif
-    typedef float trunkline_eight __attribute__((vector_size(32), aligned(4), may_alias));
-    /* out[i] = a . x[i .. i + taps - 1] for n values of i */
-    TRUNKLINE_CLONES
-    static void trunkline_slide(const float *a, int taps, const float *x, float *out, int n) {
-        int i = 0;
-        for (; i + 32 <= n; i += 32) {
-            trunkline_eight t0 = {0}, t1 = {0}, t2 = {0}, t3 = {0};
-            const float *at = x + i;
-            for (int k = 0; k < taps; k++, at++) {
-                t0 += a[k] * *(const trunkline_eight *)at;
-                t1 += a[k] * *(const trunkline_eight *)(at + 8);
-                t2 += a[k] * *(const trunkline_eight *)(at + 16);
-                t3 += a[k] * *(const trunkline_eight *)(at + 24);
-            }
-            *(trunkline_eight *)(out + i) = t0;
-            *(trunkline_eight *)(out + i + 8) = t1;
-            *(trunkline_eight *)(out + i + 16) = t2;
-            *(trunkline_eight *)(out + i + 24) = t3;
-        }
-        for (; i < n; i++) {
-            out[i] = 0;
-            for (int k = 0; k < taps; k++)
-                out[i] += a[k] * x[i + k];
-        }
-    }
-    /* n steps of a gradient: each moves the taps (a multiple of 16) by gain[i] times what they miss of wanted[i] */
-    TRUNKLINE_CLONES
-    static void trunkline_adapt(float *taps, int n_taps, const float *x, const float *wanted, const float *gain, int n) {
-        trunkline_eight *t = (trunkline_eight *)taps;
-        for (int i = 0; i < n; i++, x++) {
-            const trunkline_eight *at = (const trunkline_eight *)x;
-            trunkline_eight even = {0}, odd = {0};
-            float error = wanted[i];
-            for (int k = 0; k < n_taps / 8; k += 2) {
-                even += t[k] * at[k];
-                odd += t[k + 1] * at[k + 1];
-            }
-            even += odd;
-            for (int k = 0; k < 8; k++)
-                error -= even[k];
-            error *= gain[i];
-            for (int k = 0; k < n_taps / 8; k++)
-                t[k] += error * at[k];
-        }
-    }
-    """
-    void trunkline_slide(const float *a, int taps, const float *x, float *out, int n) noexcept nogil
-    void trunkline_adapt(float *taps, int n_taps, const float *x, const float *wanted, const float *gain, int n) noexcept nogil
+from native.filters cimport adapt, dot, high_pass, slide
 
 cdef float EMPHASIS = 0.9
 cdef float SAME = 0.30              # share of the power one delay must explain for an echo, before the filter has converged
@@ -93,66 +37,6 @@ cdef void echo_reset(Echo *e) noexcept nogil:
     e.stale = True
     e.loud_until = -1
     e.quality = 1
-
-
-# The filter y[n] = B x[n] + A1 y[n-1] + A2 y[n-2] with both sides multiplied so that y[n] needs only y[n-4] and y[n-8]
-# (scattered look-ahead: Parhi and Messerschmitt, 1989): four samples at once instead of one after the other.
-cdef float ahead[9]
-cdef float ahead4
-cdef float ahead8
-
-
-cdef void high_pass(float *state, const int16_t *pcm, float *out, int n) noexcept nogil:
-    """Second-order Butterworth at 200 Hz: keeps hum and rumble out of levels and correlations."""
-    cdef int k = 0
-    while k < n:
-        high_pass_block(state, pcm + k, out + k, min(BLOCK, n - k))
-        k += BLOCK
-
-
-cdef void high_pass_block(float *state, const int16_t *pcm, float *out, int n) noexcept nogil:
-    """At most BLOCK samples. The first eight, and a rest of less than four, one after the other."""
-    cdef float x[BLOCK]
-    cdef float y[BLOCK]
-    cdef float total
-    cdef int i, k, four = 8 + (n - 8) // 4 * 4 if n > 8 else n
-    for k in range(n):
-        x[k] = pcm[k]
-    for k in range(min(n, 8)):
-        one(state, x[k], &y[k])
-    for k in range(8, four):
-        total = 0
-        for i in range(9):
-            total += ahead[i] * x[k - i]
-        y[k] = total
-    for k from 8 <= k < four by 4:
-        for i in range(4):
-            y[k + i] += ahead4 * y[k + i - 4] + ahead8 * y[k + i - 8]
-    if four > 8:
-        state[0] = x[four - 1]
-        state[1] = x[four - 2]
-        state[2] = y[four - 1]
-        state[3] = y[four - 2]
-    for k in range(four, n):
-        one(state, x[k], &y[k])
-    memcpy(out, y, n * sizeof(float))
-
-
-cdef inline void one(float *state, float x, float *y) noexcept nogil:
-    """One sample by the plain recursion."""
-    y[0] = <float>0.8948577 * (x - 2 * state[0] + state[1]) + <float>1.7786318 * state[2] - <float>0.8007991 * state[3]
-    state[1] = state[0]
-    state[0] = x
-    state[3] = state[2]
-    state[2] = y[0]
-
-
-cdef float dot(const float *a, const float *b, int n) noexcept nogil:
-    cdef float total = 0
-    cdef int k
-    for k in range(n):
-        total += a[k] * b[k]
-    return total
 
 
 cdef int peak_of(const int16_t *pcm, int n) noexcept nogil:
@@ -246,7 +130,7 @@ cdef void filter_step(Echo *e, int start, const float *heard, float *left) noexc
     """left = heard less the estimated echo; `start`: place of the played sample under the last tap of the first sample."""
     cdef float echo[BLOCK]
     cdef int k
-    trunkline_slide(e.taps, TAPS, e.ref + start, echo, BLOCK)
+    slide(e.taps, TAPS, e.ref + start, echo, BLOCK)
     for k in range(BLOCK):
         left[k] = heard[k] - echo[k]
 
@@ -264,7 +148,7 @@ cdef void adapt_step(Echo *e, int start, const float *heard, float before, float
     for k in range(BLOCK):
         wanted[k] = heard[k] - EMPHASIS * (heard[k - 1] if k else before)
         power[k] = size / ((power[k] if power[k] > 0 else 0) + 20000)
-    trunkline_adapt(e.taps, TAPS, x, wanted, power, BLOCK)
+    adapt(e.taps, TAPS, x, wanted, power, BLOCK)
 
 
 cdef void shift(float *window, const float *step) noexcept nogil:
@@ -387,7 +271,7 @@ cdef float best_match(const float *window, float (*phases)[2312], int n, int *wh
     for which in range(2):
         line = phases[which]
         power = dot(line, line, half)
-        trunkline_slide(window, half, line, totals, n - half)
+        slide(window, half, line, totals, n - half)
         for i in range(n - half):
             total = totals[i]
             if total > 0:
@@ -509,19 +393,3 @@ cdef bint echo_explains(Echo *e, int64_t at) noexcept nogil:
         e.quality = left / heard
     e.hold = 0
     return True
-
-
-cdef void fill_taps():
-    global ahead4, ahead8
-    cdef int k
-    a1, a2 = -1.7786318, 0.8007991
-    p, q = 2 * a2 - a1 * a1, a2 * a2
-    poles = np.convolve([1, -a1, a2], [1, 0, -p, 0, q])
-    zeros = np.convolve([0.8948577, -2 * 0.8948577, 0.8948577], poles)
-    for k in range(9):
-        ahead[k] = zeros[k]
-    ahead4 = p * p - 2 * q
-    ahead8 = -q * q
-
-
-fill_taps()

@@ -11,7 +11,7 @@ from libc.stdint cimport uintptr_t
 
 from native import foreign
 
-from native.echo cimport high_pass
+from native.filters cimport high_pass
 
 cdef enum:
     ORDER = 8               # of the linear prediction
