@@ -92,7 +92,10 @@ class MediaEngine:
 
     async def start(self) -> None:
         """Start the engine's threads and listen to their events. Raises MediaError where `io` can't be had."""
-        self.do("start")
+        try:
+            self._engine.start()
+        except self._refusal as error:
+            raise MediaError("The media engine can't start.", read=str(error), do="set io: auto under media:") from None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._engine.fd, self._dispatch)
         self._pumping = self._loop.call_later(PUMP_S, self._pump)

@@ -113,6 +113,23 @@ async def test_a_bridge_carries_both_ways(engine: MediaEngine, peers: list[Peer]
         a.bridge(b)
 
 
+async def test_a_quiet_speaker_is_made_louder_where_that_is_asked_for(
+    engine: MediaEngine, peers: list[Peer], recordings: Path
+) -> None:
+    words = to_wire(read_wav(recordings / "zh-CN" / "bank.root_keys.wav"))[: 8000 * 4]
+    quiet = (words / (np.abs(words.astype(np.int32)).max() / 2400)).astype(np.int16)
+    ends = [*peers, await Peer.open(), await Peer.open()]
+    speakers = [joined(engine, peer)[0] for peer in ends[:2]]
+    for speaker, listener in zip(speakers, ends[2:], strict=True):
+        speaker.bridge(joined(engine, listener)[0])
+    speakers[1].auto_gain(True)
+    await asyncio.gather(*(peer.speak(leg.port, quiet) for leg, peer in zip(speakers, ends, strict=False)))
+    plain, raised = (float(np.square(p.heard[-12000:].astype(np.float64)).mean()) for p in ends[2:])
+    assert 10 * np.log10(raised / plain) > 4
+    for peer in ends[2:]:
+        peer.close()
+
+
 async def test_a_taken_port_range_says_so(engine: MediaEngine) -> None:
     taken, port = pair("127.0.0.1")[0::2]
     with taken, pytest.raises(PortBusy, match=f"{port}-{port}"):

@@ -36,11 +36,26 @@ def wide_tone(hertz: float, seconds: float = 60.0) -> Sound:
     return tone(hertz * 8000 / RATE, seconds * RATE / 8000)
 
 
+def read(path: Path) -> tuple[int, Sound]:
+    """Rate and first channel of a recording of baresip."""
+    with wave.open(str(path)) as file:
+        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+        return file.getframerate(), sound[:, 0]
+
+
+def brightest(path: Path, seconds: float) -> float:
+    """How loud it gets between 4.2 and 7 kHz within the first seconds, dBFS of 20 ms."""
+    rate, sound = read(path)
+    count = rate // 50
+    frames = sound[: int(seconds * rate) // count * count].reshape(-1, count) * np.hanning(count) / 32768
+    power = np.abs(np.fft.rfft(frames)) ** 2 * 2 / count / (np.hanning(count) ** 2).sum()
+    band = slice(round(4200 / 50), round(7000 / 50))
+    return float(10 * np.log10(power[:, band].sum(axis=1).max() + 1e-12))
+
+
 def heard_tones(path: Path) -> set[float]:
     """Which parties' tones sound in a recording of baresip, whatever its rate."""
-    with wave.open(str(path)) as file:
-        rate, channels = file.getframerate(), file.getnchannels()
-        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, channels)[:, 0]
+    rate, sound = read(path)
     asked = {hertz * 8000 / rate: hertz for hertz in (AGENT_HZ, *CALLERS_HZ.values())}
     return {asked[found] for found in tones(sound, list(asked))}
 
@@ -61,6 +76,7 @@ class Talk:
     record: CallRecord
     agent: set[float]
     caller: set[float]
+    prompts: Path
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +96,7 @@ def talk(hall: Hall, crew: Programs, agent: baresip.Baresip, codec: str) -> Talk
     phone.command("dial", f"sip:3001@{hall.gateway.sip}")
     wait(lambda: (r := hall.records.of(user)) and r.of("entered"), "the menu", lambda: phone.text)
     phone.says("established", whole.LONG_S)
+    wait(lambda: hall.records.of(user).of("no_input"), "the end of the prompts", lambda: story(hall.records.of(user)))
     phone.command("sndcode", "8")
     wait(lambda: hall.records.of(user).of("bridged"), "the agent", lambda: story(hall.records.of(user)) + phone.text)
     wait(lambda: any(p.stat().st_size > TALK_OCTETS for p in agent.recordings()[before:]), "two seconds of talk")
@@ -87,7 +104,7 @@ def talk(hall: Hall, crew: Programs, agent: baresip.Baresip, codec: str) -> Talk
     record = wait(lambda: (r := hall.records.of(user)) and r.head.ended and r, "the end of the call")
     phone.end()
     theirs = wait(lambda: [p for p in agent.recordings()[before:] if complete(p)], "the agent's recording")
-    return Talk(record, heard_tones(theirs[-1]), heard_tones(phone.recordings()[0]))
+    return Talk(record, heard_tones(theirs[-1]), heard_tones(phone.recordings()[0]), phone.recordings()[0])
 
 
 @pytest.mark.parametrize("codec", WRITTEN)
@@ -97,6 +114,7 @@ def test_wideband_goes_through_the_gateway_both_ways(
     call = talk(hall, crew, agent, codec)
     assert call.caller == {AGENT_HZ}
     assert call.agent == {CALLERS_HZ[codec]}
+    assert brightest(call.prompts, 2.5) > -50.0, "what the menu says is wideband too"
     media = {str(e.data["party"]): e.data for e in call.record.of("media")}
     assert {party: data["codec"] for party, data in media.items()} == {"caller": codec, "agent": "G722"}
     for data in media.values():

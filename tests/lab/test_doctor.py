@@ -1,0 +1,51 @@
+"""What the doctor finds on this machine, and what it says where something is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.config import GatewayConfig
+from gateway.lab.doctor import Row, examine
+from gateway.media import host
+
+QUIET = GatewayConfig(sip=("127.0.0.1", 0))
+
+
+def rows(config: GatewayConfig) -> dict[str, Row]:
+    return {row.what: row for row in examine(config)}
+
+
+def test_the_media_engine_is_looked_at_closely() -> None:
+    found = rows(QUIET)
+    assert found["media engine"].ok
+    assert found["sockets of media"].ok
+    assert found["sockets of media"].found.startswith(("plain on 1 thread", "uring on 1 thread"))
+    assert rows(replace(QUIET, media_io="plain", media_threads=2))["sockets of media"].found.startswith(
+        "plain on 2 threads"
+    )
+    assert {f"codec {name}" for name in ("opus", "G722", "PCMU", "PCMA", "L16")} <= found.keys()
+    assert found["codec G722"] == Row("codec G722", True, "ready")
+    assert sum(what.startswith("SRTP ") for what in found) == len(host.PROFILES)
+
+
+def test_why_not_is_said_and_only_what_is_asked_for_makes_it_say_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "codec_missing", lambda name: "install libopus" if name == "opus" else "")
+    monkeypatch.setattr(host, "srtp_missing", lambda profile: "install pylibsrtp")
+    monkeypatch.setattr(host, "real_time_refused", lambda: "Operation not permitted")
+    monkeypatch.setattr(host, "io_uring_refused", lambda: "this kernel has no io_uring")
+    found = rows(QUIET)
+    assert found["codec opus"] == Row("codec opus", False, "install libopus", optional=True)
+    assert found["SRTP AEAD_AES_128_GCM"] == Row("SRTP AEAD_AES_128_GCM", False, "install pylibsrtp", optional=True)
+    assert found["real-time scheduling of media"].optional
+    assert found["sockets of media"].found.endswith("this kernel has no io_uring")
+    assert not rows(replace(QUIET, codecs=("opus",)))["codec opus"].optional
+
+
+def test_a_limit_of_open_files_that_is_too_low_for_the_calls() -> None:
+    few = rows(QUIET)["open files"]
+    assert few.ok
+    assert few.found == "enough for 408 legs (200 calls)"
+    many = rows(replace(QUIET, max_calls=100_000_000))["open files"]
+    assert many.ok or "legs need" in many.found
