@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gateway.calls.actions import Actions
-from gateway.calls.carry import routing_queue
-from gateway.calls.exchange import Exchange, Number
+from gateway.calls.exchange import Exchange
+from gateway.calls.served import by_id, numbers, queues
 from gateway.config import GatewayConfig, Roster, load_agents
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, StoreError, TrunklineError
@@ -39,7 +39,6 @@ from gateway.media.prompts import PromptStore
 from gateway.media.recorder import Recorder, repair
 from gateway.observe import logs
 from gateway.observe.metrics import Metrics
-from gateway.routing import model as routing
 from gateway.routing import policy
 from gateway.sip.auth import Account
 from gateway.sip.config import SipConfig, Trunk
@@ -89,7 +88,7 @@ class Gateway:
         config = self.config
         _servable(config)
         self.seen = self._saved()
-        self.flows = _by_id([load(path) for path in config.flows])
+        self.flows = by_id([load(path) for path in config.flows])
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
         recordings = _folder(config.data / "recordings")
         store = open_store(config.data, node_id())
@@ -255,7 +254,7 @@ class Gateway:
 
     async def _reload(self) -> bool:
         try:
-            flows = _by_id([load(path) for path in self.config.flows])
+            flows = by_id([load(path) for path in self.config.flows])
             dialled = numbers(flows.values())
             await self._prompts.render_all([item for flow in flows.values() for item in fixed_texts(flow)])
             mind = self._new_mind(flows)
@@ -327,35 +326,6 @@ def _folder(path: Path) -> Path:
             f"can't make the folder {path}", read=error.strerror, do="give another one with --data, or change its owner"
         ) from None
     return path
-
-
-def _by_id(flows: Iterable[Flow]) -> dict[str, Flow]:
-    found: dict[str, Flow] = {}
-    for flow in flows:
-        if flow.id in found:
-            raise ConfigError("two flows have the same id", read=flow.id, do=f"give {flow.file} an id of its own")
-        found[flow.id] = flow
-    return found
-
-
-def numbers(flows: Iterable[Flow]) -> dict[str, Number]:
-    """Which number leads to which flow, in which language. Raises ConfigError where two flows claim one."""
-    found: dict[str, Number] = {}
-    for flow in flows:
-        for number, language in flow.numbers.items():
-            if number in found:
-                raise ConfigError(f"number {number} leads to two flows", read=f"{found[number].flow} and {flow.id}")
-            found[number] = Number(flow.id, language or None)
-    return found
-
-
-def queues(flows: Iterable[Flow]) -> list[routing.Queue]:
-    """The flows' queues as routing knows them."""
-    return [
-        routing.Queue(routing_queue(f, q.id), dict(q.skills), q.priority, q.ring_s, q.announce_s, q.wrap_up_s)
-        for f in flows
-        for q in f.queues.values()
-    ]
 
 
 async def serve(config: GatewayConfig, *, console: Console, log_format: str = "console") -> None:

@@ -17,6 +17,7 @@ from gateway.calls import reducer
 from gateway.calls.actions import Actions
 from gateway.calls.driver import CallDriver
 from gateway.calls.lifeline import Lifelines
+from gateway.calls.served import Number
 from gateway.calls.words import expected
 from gateway.core.clock import Clock
 from gateway.core.errors import StoreError, TrunklineError
@@ -45,14 +46,6 @@ AGENT_SILENCE_S = 2.0
 CALLER_SILENCE_S = 30.0
 """Seconds without a packet, beyond the engine's own five, after which a phone is asked whether it is there. A caller's
 phone may suppress silence, so it is asked less often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A number callers dial: the flow it leads to and the language spoken there (None: the flow's first)."""
-
-    flow: str
-    language: str | None = None
 
 
 @dataclass(slots=True)
