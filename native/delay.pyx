@@ -1,0 +1,90 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""How late the packets of a stream come, and the playout delay that is enough for nearly all of them.
+
+A packet's relative delay is its transit (arrival less timestamp) less that of the fastest packet of the last 2 to 4 s, so
+that a sender's clock may drift. Relative delays are counted in 5 ms bins that forget; the target is the upper edge of the
+bin with the 97th percentile, and 5 ms. The scheme is that of WebRTC's NetEQ.
+"""
+
+from libc.string cimport memset
+
+cdef enum:
+    WINDOW = 50             # packets a window holds at least
+
+cdef double FORGET = 0.995      # weight of a packet beside the next one
+cdef double PERCENTILE = 0.97
+cdef double HEAVIEST = 1e6
+cdef double PRIOR = 6           # packets believed to have been seen before the first one, 5..10 ms late
+
+
+cdef void delay_open(Delay *d, int rate) noexcept nogil:
+    """Nothing is known: the target is 15 ms."""
+    memset(d, 0, sizeof(Delay))
+    d.rate = rate
+    d.unit = rate // 200
+    d.weight = 1
+    d.share[1] = d.total = PRIOR
+    d.level = 1
+    d.target = 3 * d.unit
+
+
+cdef void delay_rebase(Delay *d, int64_t transit, int64_t t) noexcept nogil:
+    """`transit` is the fastest from now on; what is known about the spread stays."""
+    d.known = True
+    d.least = d.before = d.base = transit
+    d.since = d.last = t
+    d.count = 0
+
+
+cdef void follow(Delay *d, int64_t transit, int64_t t) noexcept nogil:
+    """The fastest transit of two windows of 2 s (and 50 packets) each."""
+    if not d.known or t - d.last > 4 * d.rate:
+        delay_rebase(d, transit, t)
+    elif d.count >= WINDOW and t - d.since >= 2 * d.rate:
+        d.before = d.least
+        d.least = transit
+        d.since = t
+        d.count = 0
+        d.base = d.before if d.before < transit else transit
+    elif transit < d.least:
+        d.least = transit
+        d.base = transit if transit < d.base else d.base
+    d.last = t
+    d.count += 1
+
+
+cdef void forget(Delay *d) noexcept nogil:
+    cdef int k
+    for k in range(BINS):
+        d.share[k] /= d.weight
+    d.total /= d.weight
+    d.weight = 1
+
+
+cdef void settle(Delay *d) noexcept nogil:
+    """The bin with the percentile."""
+    cdef double sum = 0, enough = PERCENTILE * d.total
+    cdef int k
+    for k in range(BINS):
+        sum += d.share[k]
+        if sum >= enough:
+            break
+    d.level = k if k < BINS else BINS - 1
+    d.target = (d.level + 2) * d.unit
+
+
+cdef int64_t delay_packet(Delay *d, int64_t s, int64_t t, bint late) noexcept nogil:
+    """A packet with timestamp s came at t; gives its relative delay. One that was too late counts twice."""
+    cdef int64_t relative
+    cdef int bin
+    follow(d, t - s, t)
+    relative = t - s - d.base
+    bin = <int>(relative // d.unit) if relative < BINS * d.unit else BINS - 1
+    d.weight /= FORGET
+    d.share[bin] += 2 * d.weight if late else d.weight
+    d.total += 2 * d.weight if late else d.weight
+    if d.weight > HEAVIEST:
+        forget(d)
+    if bin > d.level or d.count & 7 == 0:
+        settle(d)
+    return relative
