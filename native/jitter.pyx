@@ -10,11 +10,11 @@ soon as the gap's time has passed. After 60 ms there is silence, or comfort nois
 
 import numpy as np
 
-from libc.stdint cimport int16_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from native.clib cimport now_ns
+from native.clib cimport CLOCK_THREAD_CPUTIME_ID, clock_ns
 from native.comfort cimport noise_set
 from native.conceal cimport conceal_past
 from native.delay cimport delay_open, delay_packet, delay_rebase
@@ -100,11 +100,11 @@ cdef inline int64_t extent(const Jitter *j, int64_t s, int n) noexcept nogil:
 cdef int judge(const Jitter *j, int64_t s, int n, int64_t t) noexcept nogil:
     if s + n <= j.play:
         return BEHIND
+    if s + j.delay.base - t > 3 * j.rate // 10 and t - j.used_at < 4 * j.rate:
+        return AHEAD
     if extent(j, s, n) <= j.held.most:
         return FITS
-    if s < oldest(j, s):
-        return BEHIND
-    return AHEAD if s + j.delay.base - t > j.rate // 10 else FULL
+    return BEHIND if s < oldest(j, s) else FULL
 
 
 cdef bint known(const Jitter *j, int64_t s) noexcept nogil:
@@ -152,7 +152,7 @@ cdef bint store(Jitter *j, int64_t s, const int16_t *pcm, int n, int64_t t) noex
     """A packet that fits. What lies before `play` is left out: that is history, and no longer to be changed."""
     cdef int skip = <int>(j.play - s) if s < j.play else 0
     cdef int overlap
-    cdef bint late = not j.silent and s < j.play + j.hold
+    cdef bint late = skip > 0 or not j.silent and s < j.play + j.hold
     if s < j.edge and known(j, s):
         j.duplicate += 1
         return False
@@ -185,6 +185,8 @@ cdef bint jitter_put(Jitter *j, int64_t stamp, const int16_t *pcm, int n, bint m
         realign(j, stamp, t)
         s = stamp + j.shift
         what = judge(j, s, n, t)
+    if j.silent and j.held.runs == 0 and t - s - j.delay.base > 2 * j.rate // 5:
+        delay_rebase(&j.delay, t - s, t)        # it paused, its clock too
     if what == FULL:
         make_room(j, s, n)
         what = judge(j, s, n, t)
@@ -289,6 +291,31 @@ cdef class JitterBuffer:
         jitter_take(&self.j, &view[0], quiet, self.now)
         return out
 
+    def replay(self, const int64_t[::1] at, const int64_t[::1] stamps, const int16_t[:, ::1] pcm, int ticks, int64_t start=0):
+        """Packets (arrival in ns, ascending; timestamp; samples), and a frame every 20 ms from `start` on, in one call.
+
+        Gives (int16 samples of `ticks` frames, int32 delay in ms at every tick, nanoseconds it took).
+        """
+        cdef int packets = <int>at.shape[0], k, i = 0, frame = self.j.frame
+        cdef int64_t now, began
+        if stamps.shape[0] != packets or pcm.shape[0] != packets or not 1 <= pcm.shape[1] <= 1920 or ticks < 1:
+            raise ValueError("as many timestamps and rows of 1..1920 samples as arrivals are needed, and a tick")
+        out, delay = np.empty(ticks * frame, np.int16), np.empty(ticks, np.int32)
+        cdef int16_t[::1] view = out
+        cdef int32_t[::1] delays = delay
+        with nogil:
+            began = clock_ns(CLOCK_THREAD_CPUTIME_ID)
+            for k in range(ticks):
+                now = start + k * <int64_t>20_000_000
+                while i < packets and at[i] <= now:
+                    jitter_put(&self.j, stamps[i], &pcm[i, 0], <int>pcm.shape[1], False, at[i])
+                    i += 1
+                jitter_take(&self.j, &view[k * frame], False, now)
+                delays[k] = self.j.delay_ms
+            began = clock_ns(CLOCK_THREAD_CPUTIME_ID) - began
+        self.now = now
+        return out, delay, began
+
     @property
     def short(self):
         """Samples missing of the next frame."""
@@ -335,7 +362,7 @@ cdef class JitterBuffer:
 
 
 cpdef clean_ticks(int legs, int64_t ticks, int rate=8000):
-    """Nanoseconds it takes to put and take one frame, over `ticks` ticks of `legs` buffers in turn, packets clean."""
+    """Nanoseconds of CPU it takes to put and take one frame, over `ticks` ticks of `legs` buffers in turn, packets clean."""
     cdef Jitter *all = <Jitter *>calloc(legs, sizeof(Jitter))
     cdef int16_t pcm[WIDE]
     cdef int16_t out[WIDE]
@@ -348,13 +375,13 @@ cpdef clean_ticks(int legs, int64_t ticks, int rate=8000):
         for i in range(legs):
             jitter_open(&all[i], rate)
         with nogil:
-            began = now_ns()
+            began = clock_ns(CLOCK_THREAD_CPUTIME_ID)
             for k in range(ticks):
                 for i in range(legs):
                     jitter_put(&all[i], k * all[i].frame, pcm, all[i].frame, False, now)
                     jitter_take(&all[i], out, False, now + 15_000_000)
                 now += 20_000_000
-            began = now_ns() - began
+            began = clock_ns(CLOCK_THREAD_CPUTIME_ID) - began
     finally:
         free(all)
     return began / (legs * ticks)

@@ -10,7 +10,7 @@ from native.held cimport held_drop, held_read, held_write
 from native.jitter cimport OUT_AUDIO, OUT_MADE_UP, OUT_NOISE, OUT_SILENCE, Jitter, advance, noisy
 
 cdef enum:
-    OVERLAP = 80            # 5 ms at 16 kHz
+    OVERLAP = 40            # 2.5 ms at 16 kHz
 
 cdef int64_t NEVER = 1 << 62
 
@@ -70,16 +70,16 @@ cdef void make_up(Jitter *j, int16_t *out, int n, bint quiet) noexcept nogil:
 
 
 cdef void resume(Jitter *j, int16_t *pcm, int n) noexcept nogil:
-    """Audio again: its beginning is blended into what was heard before it."""
+    """Audio again: its beginning is blended into what was heard before it; briefly where that was silence or noise."""
     cdef int16_t old[OVERLAP]
-    cdef int overlap = j.rate // 200, k
-    cdef float part
-    if j.source == OUT_MADE_UP:
+    cdef int overlap = j.rate // 400 if j.rate // 400 < n else n, k
+    cdef float part = 1.0 / (overlap + 1)
+    if j.source == OUT_MADE_UP and j.conceal.lost < 6 * (j.rate // 100):
         conceal_join(&j.conceal, pcm, n)
-    elif j.source == OUT_NOISE:
-        overlap = overlap if overlap < n else n
-        part = 1.0 / (overlap + 1)
-        noise_make(&j.noise, old, overlap)
+    elif j.source != OUT_SILENCE:
+        memset(old, 0, sizeof(old))
+        if j.source == OUT_NOISE:
+            noise_make(&j.noise, old, overlap)
         for k in range(overlap):
             pcm[k] = blend(old[k], pcm[k], (k + 1) * part)
     j.source = OUT_AUDIO

@@ -82,7 +82,8 @@ class JitterBuffer:
             self.dropped += self.held.drop(NEVER)
             self.silent, self.at, self.edge = True, s, s
             self.seen.clear()
-        s = s if self.silent and self.at == s else max(s, end)
+        else:
+            s = max(s, end)
         if not self.running:
             self.delay.rebase(t - s, t)
         self.running, self.shift, self.newest, self.stray = True, s - stamp, s, 0
@@ -92,11 +93,11 @@ class JitterBuffer:
         last = max(s + n, self.held.runs[-1][1] if self.held.runs else s)
         if s + n <= self.at:
             return "behind"
+        if s + self.delay.base - t > 3 * self.rate // 10 and t - self.used_at < 4 * self.rate:
+            return "ahead"
         if last - min(first, s) + self.past + self.frame <= self.held.most:
             return "fits"
-        if s < first:
-            return "behind"
-        return "ahead" if s + self.delay.base - t > self.rate // 10 else "full"
+        return "behind" if s < first else "full"
 
     def useless(self, s: int, n: int, t: int, what: str) -> bool:
         """Counts a packet that is of no use. True where it shows a new timeline instead."""
@@ -115,7 +116,7 @@ class JitterBuffer:
 
     def store(self, s: int, pcm: Pcm, t: int) -> bool:
         n, start = len(pcm), max(s, self.at)
-        late = not self.silent and s < self.at + self.hold
+        late = s < self.at or (not self.silent and s < self.at + self.hold)
         if s < self.edge and s in self.seen:
             self.duplicate += 1
             return False
@@ -143,6 +144,8 @@ class JitterBuffer:
             self.realign(stamp, t)
             s = stamp + self.shift
             what = self.judge(s, n, t)
+        if self.silent and not self.held.runs and t - s - self.delay.base > 2 * self.rate // 5:
+            self.delay.rebase(t - s, t)
         if what == "full":
             self.dropped += self.held.drop(s + n - self.rate // 2)
             self.at, self.hold = self.held.runs[0][0] if self.held.runs else s, 0
@@ -214,11 +217,12 @@ class JitterBuffer:
 
     def resume(self, pcm: Pcm) -> Pcm:
         """Audio again, blended into what was heard before."""
-        if self.source == "made up":
+        n = min(self.rate // 400, len(pcm))
+        if self.source == "made up" and self.conceal.lost < 6 * (self.rate // 100):
             pcm = self.conceal.join(pcm)
-        elif self.source == "noise":
-            n = min(self.rate // 200, len(pcm))
-            pcm[:n] = blend(self.comfort.make(n), pcm[:n], rising(n))
+        elif self.source != "silence":
+            old = self.comfort.make(n) if self.source == "noise" else np.zeros(n, np.int16)
+            pcm[:n] = blend(old, pcm[:n], rising(n))
         self.source = "audio"
         return pcm
 
