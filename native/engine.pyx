@@ -365,7 +365,7 @@ cdef class Engine(Rooms):
             "voiced_frames": l.ears.voiced_total // 2, "up_refused": l.up.refused // 320, "tap_refused": l.taps.refused // 160,
             "down_refused": l.down.refused, "ssrc": l.wire.ssrc, "rate": 16000 if l.wide else 8000,
             "codec": CODEC_NAMES[l.wire.codec], "delay_ms": l.jitter.delay_ms, "target_ms": l.jitter.target_ms,
-            "stretched": l.jitter.stretched, "dropped": l.jitter.dropped, "noise_frames": l.noise_frames,
+            "stretched": l.jitter.stretched, "dropped": l.jitter.dropped, "noise_frames": l.jitter.noise_frames,
             "level_dbm0": l.gain.level_dbm0, "srtp_replayed": l.srtp.replayed if l.srtp != NULL else 0,
             "srtp_forged": l.srtp.forged if l.srtp != NULL else 0, "rtt_ms": rtt,
             "remote_lost": l.rtcp.remote_lost if reported else None,

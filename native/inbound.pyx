@@ -250,7 +250,6 @@ cdef void leg_packet(Desk *d, Leg *l, uint8_t *octets, int n, const Address *sou
     if key:
         take_key(d, l, &p, now)
     elif noise:
-        l.noise_frames += 1
         if l.timeline.codec:
             jitter_noise(
                 &l.jitter, sample_of(l, l.timeline.codec, codec_samples(l.timeline.codec, stamp)), p.data, p.size, now

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The engine's kernels on numpy arrays, one thin function each. Twins in numpy: native/reference.py."""
+"""The engine's kernels on numpy arrays, one thin function each. Twins in numpy: native/twins/."""
 
 import numpy as np
 

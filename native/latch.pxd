@@ -17,6 +17,9 @@ cdef enum:
     LATCH_HEARD = 1         # heard; where to send stays as it is
     LATCH_MOVED = 2         # heard, and from now on this source is the one
 
+cdef enum:
+    MOVED_NS = 1000000000   # a latched source silent this long may be replaced
+
 cdef void latch_clear(Latch *k) noexcept nogil
 cdef int latch_packet(
     Latch *k, const Address *source, const Address *signalled, uint32_t ssrc, uint16_t seq, int64_t silent_ns, bint proven

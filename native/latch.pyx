@@ -11,8 +11,6 @@ from native.net cimport address_same
 cdef enum:
     IN_A_ROW = 3            # valid packets that make a new source the one
 
-cdef int64_t MOVED_NS = 1_000_000_000       # a latched source silent this long may be replaced
-
 
 cdef void latch_clear(Latch *k) noexcept nogil:
     memset(k, 0, sizeof(Latch))

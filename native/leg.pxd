@@ -3,6 +3,7 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.codec cimport Coder
+from native.comfort cimport Comfort
 from native.desk cimport Desk
 from native.dtmf cimport Dtmf, DtmfOut
 from native.ears cimport Ears
@@ -32,6 +33,7 @@ cdef struct Wire:           # the way out
     Address to
     Address control         # where RTCP goes
     Address signalled       # what the offer or answer said
+    Address held            # what the socket is connected to
     bint known
     bint send
     bint receive
@@ -66,67 +68,70 @@ cdef struct Timeline:       # from samples of the codec (extended RTP timestamps
     int64_t next            # the sample after the newest packet
 
 cdef struct Leg:
+    # What every turn touches stands together, in one piece of memory that can be asked for ahead.
     int32_t state           # atomic
     int32_t handle
     int32_t index           # among the legs of its thread
     int fd
     int control_fd          # RTCP; -1 none
     bint wide               # 16 kHz, else 8
-    Wire wire
-    Latch latch
-    RtpSource source
-    Timeline timeline
-    Intake intake
-    Coder coder_in
-    Coder coder_out
-    Jitter jitter
-    Srtp *srtp              # NULL: plain RTP
-    Rtcp rtcp
-    KeyIn key
-    int64_t key_at
-    KeysOut keys
-    bint tones              # keys are looked for in the audio
-    Dtmf dtmf
-    DtmfOut dtmf_out
-    bint auto_gain
-    Gain gain
-    int quiet_ticks         # silence being sent
-    Ears ears
-    void *webrtc
-    Halver ear_halver
-    Doubler in_doubler      # for a codec whose rate is not the leg's
-    Halver in_halver
-    Playout playout
-    Voice voice             # what this leg said this tick
-    bint echoing
-    Room *room              # NULL alone; on this thread
-    int seat
-    Link *link              # the room is on another thread
     bint listening
     bint flowing            # frames go up the ring
     bint tapped
     bint tap_wide
     bint masked
+    bint echoing
+    bint tones              # keys are looked for in the audio
+    bint auto_gain
+    bint up_full
+    bint tap_full
+    bint lost
+    int quiet_ticks         # silence being sent
+    int past_at
+    int seat
+    Room *room              # NULL alone; on this thread
+    Link *link              # the room is on another thread
+    Srtp *srtp              # NULL: plain RTP
+    void *webrtc
+    int64_t key_at
+    int64_t opened_at
+    int64_t heard_at        # newest valid packet
+    int64_t octets_in
+    int64_t discarded
+    uint64_t up_floor       # atomic: samples before this one belong to an older utterance
+    RtpSource source
+    Timeline timeline
+    Latch latch
+    KeyIn key
+    Gain gain
+    Wire wire
+    Voice voice             # what this leg said this tick
+    # From here on each has a head that is touched, and a body that mostly is not.
+    Jitter jitter
+    Ears ears
+    Playout playout
+    Ring up                 # 16 kHz, to Python
+    Ring down               # 8 kHz, from Python
+    Ring taps               # stereo, to Python
+    KeysOut keys
+    Rtcp rtcp
+    Comfort comfort
+    Dtmf dtmf
+    DtmfOut dtmf_out
+    Coder coder_in
+    Coder coder_out
+    Halver ear_halver
+    Doubler in_doubler      # for a codec whose rate is not the leg's
+    Halver in_halver
     Doubler doubler         # up the ring
     Doubler down_doubler
     Doubler tap_double[2]
     Halver tap_halve[2]
     Halver said_halver
     int16_t past[PREROLL][WIDE]
-    int past_at
-    Ring up                 # 16 kHz, to Python
-    Ring down               # 8 kHz, from Python
-    Ring taps               # stereo, to Python
-    uint64_t up_floor       # atomic: samples before this one belong to an older utterance
-    bint up_full
-    bint tap_full
-    bint lost
-    int64_t opened_at
-    int64_t heard_at        # newest valid packet
-    int64_t octets_in
-    int64_t discarded
-    int64_t noise_frames
+    Intake intake
 
+cdef void leg_fetch(Leg *l) noexcept nogil
 cdef void leg_clear(Leg *l, int32_t handle) noexcept nogil
 cdef void leg_listen(Desk *d, Leg *l, bint on) noexcept nogil
 cdef void leg_rearm(Desk *d, Leg *l, int64_t now) noexcept nogil

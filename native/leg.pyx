@@ -3,8 +3,9 @@
 
 from libc.string cimport memcpy, memset
 
-from native.clib cimport RELEASE, load64, store64
+from native.clib cimport RELEASE, load64, prefetch, store64
 from native.codec cimport CODECS, coder_reset
+from native.comfort cimport Comfort
 from native.desk cimport FULL_UP, PROMPT_DONE, PROMPT_STARTED, RING_FULL, SPEECH_ENDED, post
 from native.dtmf cimport dtmf_open, dtmf_make_open
 from native.ears cimport ears_open, ears_rest
@@ -17,6 +18,37 @@ from native.playout cimport playout_clear
 from native.resample cimport double_rate
 from native.rings cimport ring_put
 from native.room cimport room_settle
+from native.vad cimport STEP
+
+
+cdef inline void fetch(const void *at, size_t octets) noexcept nogil:
+    cdef size_t k = 0
+    while k < octets:
+        prefetch(<const char *>at + k)
+        k += 64
+
+
+cdef void leg_fetch(Leg *l) noexcept nogil:
+    """Asks for what a tick will touch. Thousands of legs don't fit into the processor's near caches, and waiting for one
+    line after the other would cost as much as all the arithmetic."""
+    cdef size_t head = <const char *>&l.voice.other - <const char *>l
+    fetch(l, head)
+    fetch(&l.jitter, 256)
+    fetch(&l.jitter.delay, 64)
+    fetch(&l.jitter.accepted, 64)
+    fetch(&l.jitter.held, 64)
+    fetch(&l.ears, 64)
+    fetch(l.ears.vad.view + l.ears.vad.end, 2 * STEP * sizeof(float))
+    fetch(&l.ears.echo, 64)
+    fetch(&l.ears.echo.missing, 64)
+    fetch(&l.ears.anchored, 64)
+    fetch(&l.ears.speaking, 64)
+    fetch(&l.playout, 64)
+    fetch(&l.keys.head, 64)
+    fetch(&l.rtcp.next_at, 64)
+    fetch(l.past[l.past_at], 2 * FRAME)
+    if l.flowing:
+        fetch(&l.up, 192)
 
 
 cdef void leg_clear(Leg *l, int32_t handle) noexcept nogil:
@@ -46,13 +78,13 @@ cdef void leg_rate(Leg *l, bint wide) noexcept nogil:
     memset(&l.timeline, 0, sizeof(Timeline))
     memset(&l.voice, 0, sizeof(Voice))
     memset(l.past, 0, sizeof(l.past))
-    l.voice.wide = wide
     intake_reset(&l.intake)
     jitter_open(&l.jitter, 16000 if wide else 8000)
     ears_open(&l.ears, l.webrtc)
     dtmf_open(&l.dtmf)
     dtmf_make_open(&l.dtmf_out)
     gain_open(&l.gain)
+    memset(&l.comfort, 0, sizeof(Comfort))
     if l.room != NULL:
         l.room.seats[l.seat].wide = wide
         room_settle(l.room)

@@ -8,7 +8,7 @@ from native.clib cimport (
 from native.desk cimport PROMPT_DONE, post
 from native.inbound cimport leg_control, leg_packet
 from native.io cimport io_flush, io_forget, io_poll, io_watch
-from native.leg cimport LEG_GONE, LEG_OPEN, leg_keys, leg_listen, leg_rearm, leg_remote, leg_seat, leg_stop
+from native.leg cimport LEG_GONE, LEG_OPEN, leg_fetch, leg_keys, leg_listen, leg_rearm, leg_remote, leg_seat, leg_stop
 from native.net cimport Address
 from native.outbound cimport leg_report, leg_send
 from native.playout cimport LISTED, PLAY_LAST, playout_add, prompt_let_go
@@ -210,6 +210,10 @@ cdef void sub_tick(Machine *m, int64_t number, int64_t due) noexcept nogil:
     cdef int32_t index = <int32_t>(number % SENDS_EVERY)
     cdef int waiting = 0
     cdef Leg *l
+    k = index
+    while k < top:
+        leg_fetch(m.legs[k])
+        k += SENDS_EVERY
     io_poll(&m.io, number, now_ns(), m, took)
     for k in range(m.far_rooms):
         far_seats(m.rooms[k], <int>(number % SENDS_EVERY))

@@ -25,14 +25,16 @@ from native.room cimport Link, Room
 from native.srtp cimport Srtp, srtp_destroy
 from native.vad cimport vad_close, vad_open
 
+from native.ioloop import cheapest
+
 cdef enum:
     MAX_PROMPTS = 16384
     EVENTS = 8192
     COMMANDS = 1024
     GRAVES = 16384
-    UP_SAMPLES = 131072         # 8.2 s at 16 kHz
-    DOWN_SAMPLES = 65536        # 8.2 s at 8 kHz
-    TAP_SAMPLES = 131072        # 16.4 s at 8 kHz, pairs
+    UP_SAMPLES = 65536          # 4.1 s at 16 kHz
+    DOWN_SAMPLES = 32768        # 4.1 s at 8 kHz
+    TAP_SAMPLES = 65536         # 8.2 s at 8 kHz, pairs
     BLOCK = 2097152             # a large page
 
 IO = {"plain": IO_PLAIN, "uring": IO_URING}
@@ -104,7 +106,7 @@ cdef class Machines:
         cdef Machine *m = self.machines[k]
         cdef int error = 0, tags = 2 * m.max_legs
         wanted = self.kinds[k]
-        for name in ("uring", "plain") if wanted == "auto" else (wanted,):
+        for name in (cheapest(), "plain") if wanted == "auto" else (wanted,):
             error = io_open(&m.io, IO[name], tags)
             if error == 0:
                 return name

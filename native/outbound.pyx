@@ -5,19 +5,22 @@ from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from native.codec cimport CODEC_PCMA, CODEC_PCMU, CODECS, codec_decode, codec_encode
+from native.comfort cimport comfort_measure
 from native.desk cimport FULL_TAP, RING_FULL, post
 from native.dtmf cimport dtmf_hear, dtmf_make
 from native.ears cimport ears_played
 from native.gain cimport gain_hear, gain_level
 from native.inbound cimport key_down, leg_decode, leg_watch, wall_ntp
-from native.io cimport io_room, io_send
+from native.io cimport io_connect, io_room, io_send
 from native.jitter cimport jitter_take
+from native.latch cimport MOVED_NS
 from native.leg cimport KEYS, PREROLL, KeysOut, leg_ended, leg_push
 from native.mix cimport mix_add, mix_out
+from native.net cimport Address, address_same
 from native.playout cimport playout_over, playout_take
 from native.resample cimport double_rate, halve_rate
 from native.rings cimport ring_put, ring_take
-from native.room cimport FRAME, WIDE, link_send, link_take, room_mix, voice_in, voice_ready
+from native.room cimport FRAME, WIDE, link_send, link_take, room_mix, voice_take
 from native.rtcp cimport RTCP_LARGEST, Sent, rtcp_bye, rtcp_due, rtcp_write
 from native.rtp cimport RTP_HEADER, key_payload, rtp_header
 from native.srtp cimport srtp_seal
@@ -28,7 +31,7 @@ cdef enum:
     HANGOVER = 10           # ticks of silence before comfort noise takes its place
     NOISE_EVERY = 25        # ticks between two packets of it
     SILENCE = 32            # peak of a frame that says nothing
-    LEVEL = 70              # -dBov of the noise that stands for it
+    NOISE_ROOM = 11         # octets of a comfort noise payload
 
 cdef const char *DIGITS = b"0123456789*#ABCD"
 cdef int64_t KEY_NS = 100_000_000
@@ -39,8 +42,9 @@ cdef int16_t QUIET[FRAME]
 
 
 cdef int16_t *hear(Desk *d, Leg *l, int n, int64_t now) noexcept nogil:
-    """What the leg says this tick, at its rate, to everybody who listens."""
-    cdef int16_t *frame = voice_in(&l.voice, l.wide)
+    """What the leg says this tick, at its rate, to everybody who listens. The frame stays for as long as an utterance may
+    reach back."""
+    cdef int16_t *frame = l.past[l.past_at]
     cdef int digit
     # A key being pressed takes the place of audio; it is silence, not loss.
     cdef bint keyed = l.key.known and not l.key.ended and now - l.key_at < KEY_NS
@@ -51,11 +55,10 @@ cdef int16_t *hear(Desk *d, Leg *l, int n, int64_t now) noexcept nogil:
         gain_hear(&l.gain, frame, n, l.ears.speaking)
     else:
         gain_level(&l.gain, frame, n, l.ears.speaking)
-    memcpy(l.past[l.past_at], frame, n * sizeof(int16_t))
     l.past_at = (l.past_at + 1) % PREROLL
     if l.flowing:
         leg_push(d, l, frame)
-    voice_ready(&l.voice, l.wide or (l.room != NULL and l.room.wide & ~(1 << l.seat)))
+    voice_take(&l.voice, frame, l.wide, l.wide or (l.room != NULL and l.room.wide & ~(1 << l.seat)))
     if l.tones:
         digit = dtmf_hear(&l.dtmf, l.voice.narrow, FRAME)
         if digit:
@@ -202,8 +205,7 @@ cdef int noise_out(Leg *l, const int16_t *said, int n, uint8_t *packet) noexcept
     if (l.quiet_ticks - HANGOVER) % NOISE_EVERY:
         return 0
     rtp_header(packet, l.wire.noise_payload, False, l.wire.seq, l.wire.stamp, l.wire.ssrc)
-    packet[RTP_HEADER] = LEVEL
-    return RTP_HEADER + 1
+    return RTP_HEADER + comfort_measure(&l.comfort, said, n, packet + RTP_HEADER, NOISE_ROOM)
 
 
 cdef int audio_out(Leg *l, const int16_t *said, int n, uint8_t *packet) noexcept nogil:
@@ -320,6 +322,19 @@ cdef void played(Leg *l, const int16_t *said, bint prompt) noexcept nogil:
     ears_played(&l.ears, said, FRAME)
 
 
+cdef void hold(Leg *l, Io *io, int64_t now) noexcept nogil:
+    """While the peer's packets come, the socket is connected to it: sending costs an eighth less, and what strangers send
+    ends in the kernel. Silence opens it again, so that a peer that moved is heard."""
+    cdef Address nowhere
+    if l.latch.done and now - l.heard_at < MOVED_NS:
+        if not address_same(&l.wire.held, &l.latch.source) and io_connect(io, 2 * l.index, &l.latch.source) == 0:
+            l.wire.held = l.latch.source
+    elif l.wire.held.size:
+        memset(&nowhere, 0, sizeof(Address))
+        io_connect(io, 2 * l.index, &nowhere)
+        l.wire.held = nowhere
+
+
 cdef void leg_send(Desk *d, Leg *l, Io *io, int64_t now) noexcept nogil:
     """One tick of a leg; what it sends is queued."""
     cdef int16_t said[WIDE]
@@ -339,3 +354,4 @@ cdef void leg_send(Desk *d, Leg *l, Io *io, int64_t now) noexcept nogil:
     if l.playout.n_begun or l.playout.n_ended:
         leg_ended(d, l, now, 0)
     leg_watch(d, l, now)
+    hold(l, io, now)

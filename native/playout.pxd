@@ -26,18 +26,18 @@ cdef struct Item:
     int64_t token
 
 cdef struct Playout:
-    Item items[LISTED]
     int count
     int current
     int first               # where the current token began
     int32_t at              # samples of the current item already played
     bint announced
     bint muted
-    int64_t muted_frames
-    int64_t begun[4]        # tokens that began / ended within the last frame, for the caller of take
     int n_begun
-    int64_t ended[LISTED]
     int n_ended
+    int64_t muted_frames
+    Item items[LISTED]
+    int64_t begun[4]        # tokens that began / ended within the last frame, for the caller of take
+    int64_t ended[LISTED]
     Doubler doubler         # for a prompt whose rate is not the leg's
     Halver halver
 

@@ -13,8 +13,9 @@ cdef enum:
 cdef struct Voice:          # one tick of one party, at both rates where somebody asks for both
     bint wide               # the rate it came in
     bint both               # both are made each tick
-    int16_t narrow[FRAME]
-    int16_t broad[WIDE]
+    int16_t *narrow         # 160 samples
+    int16_t *broad          # 320 samples
+    int16_t other[WIDE]     # memory for the rate it did not come in
     Doubler doubler
     Halver halver
 
@@ -33,15 +34,15 @@ cdef struct Seat:
     Link *link              # NULL: the leg is on this thread
     uint16_t hears          # bit k: seat k is heard
     bint wide
-    Voice own
+    Voice own               # of a far leg
+    int16_t frame[WIDE]
 
 cdef struct Room:
     uint16_t taken          # bit per seat
     uint16_t wide           # seats at 16 kHz
     Seat seats[SEATS]
 
-cdef int16_t *voice_in(Voice *v, bint wide) noexcept nogil
-cdef void voice_ready(Voice *v, bint both) noexcept nogil
+cdef void voice_take(Voice *v, int16_t *frame, bint wide, bint both) noexcept nogil
 cdef void room_mix(Room *r, int seat, int16_t *out) noexcept nogil
 cdef void room_far(Room *r, int seat) noexcept nogil
 cdef void room_settle(Room *r) noexcept nogil

@@ -15,21 +15,23 @@ cdef enum:
     WAITING = 3             # parcels from another thread; one more than needed at either end of the jitter between threads
 
 
-cdef int16_t *voice_in(Voice *v, bint wide) noexcept nogil:
-    """Where this tick's frame is written: 160 samples, or 320 where `wide`. Then comes `voice_ready`."""
+cdef void voice_take(Voice *v, int16_t *frame, bint wide, bint both) noexcept nogil:
+    """This tick's frame: 160 samples, or 320 where `wide`, which stay where they are for 20 ms. Made at the other rate too
+    where somebody listens at that one (`both`)."""
     v.wide = wide
-    return &v.broad[0] if wide else &v.narrow[0]
-
-
-cdef void voice_ready(Voice *v, bint both) noexcept nogil:
-    """Makes the frame at the other rate where somebody listens at that rate."""
+    if wide:
+        v.broad = frame
+        v.narrow = v.other
+    else:
+        v.narrow = frame
+        v.broad = v.other
     if both and not v.both:
         memset(&v.doubler, 0, sizeof(Doubler))
         memset(&v.halver, 0, sizeof(Halver))
     v.both = both
     if not both:
         return
-    if v.wide:
+    if wide:
         halve_rate(&v.halver, v.broad, v.narrow, WIDE)
     else:
         double_rate(&v.doubler, v.narrow, v.broad, FRAME)
@@ -58,9 +60,9 @@ cdef void room_mix(Room *r, int seat, int16_t *out) noexcept nogil:
         if not heard >> k & 1:
             continue
         v = r.seats[k].voice
-        if v.wide != listener.wide and not v.both:
+        if v.narrow == NULL or (v.wide != listener.wide and not v.both):
             continue                    # made at the other rate from its next frame on
-        pcm = &v.broad[0] if listener.wide else &v.narrow[0]
+        pcm = v.broad if listener.wide else v.narrow
         sources += 1
         if sources == 1:
             first = pcm
@@ -96,7 +98,7 @@ cdef bint take(Ring *ring, Parcel *parcel) noexcept nogil:
 
 cdef void link_send(Link *k, Voice *v) noexcept nogil:
     """The leg's thread: this tick's frame goes to the room."""
-    send(&k.to_room, &v.broad[0] if v.wide else &v.narrow[0], v.wide)
+    send(&k.to_room, v.broad if v.wide else v.narrow, v.wide)
 
 
 cdef bint link_take(Link *k, int16_t *out, bint wide) noexcept nogil:
@@ -113,13 +115,12 @@ cdef void room_far(Room *r, int seat) noexcept nogil:
     cdef Seat *s = &r.seats[seat]
     cdef Parcel parcel
     cdef int16_t out[WIDE]
-    cdef int16_t *pcm
+    parcel.wide = s.own.wide
     if take(&s.link.to_room, &parcel):
-        pcm = voice_in(s.voice, parcel.wide)
-        memcpy(pcm, parcel.pcm, (WIDE if parcel.wide else FRAME) * sizeof(int16_t))
+        memcpy(s.frame, parcel.pcm, sizeof(s.frame))
     else:
-        memset(voice_in(s.voice, s.voice.wide), 0, WIDE * sizeof(int16_t) if s.voice.wide else FRAME * sizeof(int16_t))
-    voice_ready(s.voice, True)
+        memset(s.frame, 0, sizeof(s.frame))
+    voice_take(&s.own, s.frame, parcel.wide, True)
     if s.wide != load32(&s.link.wide, ACQUIRE):
         s.wide = not s.wide
         room_settle(r)

@@ -172,15 +172,20 @@ cdef void end_silence(Vad *v) noexcept nogil:
     v.hushed = 0
 
 
-cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil:
-    """Takes 80 samples in. False when they are too quiet for speech."""
+cdef float raw_level(const int16_t *pcm) noexcept nogil:
+    """Mean square of a step about its mean, before any filter."""
     cdef float power = 0, mean = 0
     cdef int k
     for k in range(STEP):
         power += <float>pcm[k] * <float>pcm[k]
         mean += pcm[k]
+    return (power - mean * mean / STEP) / STEP
+
+
+cdef bint vad_hear(Vad *v, const int16_t *pcm) noexcept nogil:
+    """Takes 80 samples in. False when they are too quiet for speech."""
     v.period = 0
-    v.level = (power - mean * mean / STEP) / STEP
+    v.level = raw_level(pcm)
     if v.level <= QUIET / 16:            # nothing follows so low a level, filtered or not
         v.hushed += 1
         return False

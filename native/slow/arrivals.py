@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from native.slow.buffer import Buffer
 from native.slow.codecs import Codec, Coder
 from native.slow.rates import Pcm, Stream
+from native.twins.jitter import JitterBuffer
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Arrivals:
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self.jitter = Buffer(rate)
+        self.jitter = JitterBuffer(rate)
         self.noise_frames = 0
         self.reset()
 

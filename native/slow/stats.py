@@ -48,7 +48,7 @@ def stats(leg: Leg) -> dict[str, Any]:
         "mos": mos(leg),
         "delay_ms": jitter.delay_ms,
         "target_ms": jitter.target_ms,
-        "stretched": jitter.stretched,
+        "stretched": jitter.inserted + jitter.removed,
         "dropped": jitter.dropped,
         "noise_frames": jitter.noise_frames,
         "level_dbm0": leg.gain.level_dbm0,

@@ -75,7 +75,7 @@ def jitter(data: bytes) -> None:
                 now += TICK
                 assert buffer.take(op & 4 != 0, now).shape == (rate // 50,)
         elif op & 3 == 2:
-            buffer.noise(stamp, script.chunk(), now)
+            buffer.noise(stamp, script.chunk() or bytes(1), now)
         elif op & 4:
             buffer.reset()
         elif op & 8:

@@ -18,14 +18,10 @@ SOUNDS = Path("/usr/share/asterisk/sounds/en")
 ENGINES = {"fast": native.Engine, "reference": reference.Engine}
 """Every test of an engine runs over each of these."""
 
-FAST_HAS: set[str] = {"rooms", "codecs", "srtp", "rtcp", "ipv6", "inband"}
-"""What the fast engine does too, of what test modules name as their NEEDS."""
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "make_engine" in metafunc.fixturenames:
-        fast = getattr(metafunc.module, "NEEDS", None) in {None, *FAST_HAS}
-        metafunc.parametrize("make_engine", [k for k in ENGINES if fast or k != "fast"], indirect=True)
+        metafunc.parametrize("make_engine", list(ENGINES), indirect=True)
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ ENGINE = [
     "inbound",
     "outbound",
     "loop",
+    "filters",
 ]
 """Units whose functions run on the engine's thread."""
 

@@ -122,7 +122,6 @@ def test_latches_to_the_source_after_three_valid_packets(engine: native.Engine) 
         behind_nat.sendto(phone.audio(SILENCE), ("127.0.0.1", phone.port))
         behind_nat.recv(2048)
     assert engine.stats(phone.leg)["remote"] == ("127.0.0.1", behind_nat.getsockname()[1])
-    assert engine.stats(phone.leg)["discarded"] >= 4
 
 
 def test_garbage_is_counted_and_hurts_nothing(engine: native.Engine) -> None:

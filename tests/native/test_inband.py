@@ -11,7 +11,6 @@ import native
 from .test_engine import vowel
 from .wire import Phone, converse, tone, tones_in, wait_for
 
-NEEDS = "inband"
 LOW, HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
 ROWS = "123A456B789C*0#D"
 

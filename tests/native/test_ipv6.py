@@ -11,8 +11,6 @@ import native
 
 from .wire import SILENCE, Phone, converse, tone, tones_in, wait_for
 
-NEEDS = "ipv6"
-
 
 def test_ipv6_and_ipv4_hear_each_other(engine: native.Engine) -> None:
     new, old = Phone(engine, ip="::1"), Phone(engine)

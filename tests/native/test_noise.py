@@ -12,8 +12,6 @@ import native
 from . import lines
 from .wire import Packet, Phone, converse, tone
 
-NEEDS = "noise"
-
 
 def decibels(pcm: np.ndarray) -> float:
     """RMS over that of the loudest square wave."""

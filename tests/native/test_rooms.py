@@ -10,7 +10,6 @@ from native import kernels
 
 from .wire import SILENCE, Phone, converse, follows, tone, tones_in
 
-NEEDS = "rooms"
 HERTZ = (400, 700, 1100, 1600, 2300)
 
 

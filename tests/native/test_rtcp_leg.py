@@ -17,8 +17,6 @@ from native.twins import rtcp
 from .test_secure_leg import secure
 from .wire import Packet, Phone, tone
 
-NEEDS = "rtcp"
-
 
 @dataclass
 class Told:

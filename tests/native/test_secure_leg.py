@@ -12,7 +12,6 @@ import native
 
 from .wire import SILENCE, Phone, converse, tone, tones_in, wait_for
 
-NEEDS = "srtp"
 PROFILES = {
     "AES_CM_128_HMAC_SHA1_80": (pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30, 10),
     "AES_CM_128_HMAC_SHA1_32": (pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 30, 4),

@@ -14,7 +14,6 @@ from native import kernels
 from .test_engine import vowel
 from .wire import Phone, converse, tone, tones_in, wait_for
 
-NEEDS = "codecs"
 WIDE = [("G722", 9, 160), ("L16/16000", 97, 320), ("opus", 111, 960)]
 """Name, payload type, ticks of the RTP clock in 20 ms."""
 
