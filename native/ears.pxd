@@ -28,6 +28,11 @@ cdef struct Ears:
     int64_t voiced_total
     int64_t fed_at          # newest packet's arrival, ns
 
+cdef inline bint ears_stand_out(const Ears *e) noexcept nogil:
+    """Whether what came last is speech, or 13 dB above the line's noise: too soft a caller is seldom called speech."""
+    return e.speaking or e.vad.level > 20 * e.vad.floor
+
+
 cdef void ears_open(Ears *e, void *webrtc) noexcept nogil
 cdef void ears_played(Ears *e, const int16_t *pcm, int n) noexcept nogil
 cdef int ears_hear(Ears *e, int64_t stamp, const int16_t *pcm, int n, int64_t arrival) noexcept nogil

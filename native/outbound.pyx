@@ -8,7 +8,7 @@ from native.codec cimport CODEC_PCMA, CODEC_PCMU, CODECS, codec_decode, codec_en
 from native.comfort cimport comfort_measure
 from native.desk cimport FULL_TAP, RING_FULL, post
 from native.dtmf cimport dtmf_hear, dtmf_make
-from native.ears cimport ears_played
+from native.ears cimport ears_played, ears_stand_out
 from native.gain cimport gain_hear, gain_level
 from native.inbound cimport key_down, leg_decode, leg_watch, wall_ntp
 from native.io cimport io_connect, io_room, io_send
@@ -52,9 +52,9 @@ cdef int16_t *hear(Desk *d, Leg *l, int n, int64_t now) noexcept nogil:
         leg_decode(d, l, True, now)
     jitter_take(&l.jitter, frame, keyed, now)
     if l.auto_gain:
-        gain_hear(&l.gain, frame, n, l.ears.speaking)
+        gain_hear(&l.gain, frame, n, ears_stand_out(&l.ears))
     else:
-        gain_level(&l.gain, frame, n, l.ears.speaking)
+        gain_level(&l.gain, frame, n, ears_stand_out(&l.ears))
     l.past_at = (l.past_at + 1) % PREROLL
     if l.flowing:
         leg_push(d, l, frame)

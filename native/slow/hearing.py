@@ -70,8 +70,14 @@ class Ears:
         self.loud_until = self.played_samples = 0
         self.part = np.zeros(0, np.int16)
         self.speaking = self.voiced = False
+        self.level = 0.0
         self.score, self.since_voiced, self.first_at, self.fed_at = 0, CALM, 0, 0
         self.voiced_steps = self.voiced_total = self.denied = 0
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether what came last is speech, or 13 dB above the line's noise."""
+        return self.speaking or self.level > CLEAR * self.floor.level
 
     def played(self, pcm: Pcm) -> None:
         """What was just sent, after coding, at 8 kHz."""
@@ -139,7 +145,7 @@ class Ears:
         """0 no speech, 1 like a consonant, 2 voiced. Costs more the likelier it is speech."""
         clean = self.filter(pcm)
         self.view = np.concatenate([self.view[STEP:], clean])
-        level = float(np.mean(clean**2))
+        level = self.level = float(np.mean(clean**2))
         stands_out = self.speaking or level > 4 * self.floor.ambient
         loud = level >= QUIET and level >= GATE * self.floor.level
         self.floor.hear(level, self.speaking)

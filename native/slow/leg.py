@@ -277,7 +277,7 @@ class Leg:
         heard, late = self.arrivals.take(quiet, now)
         self.hear(late, now)
         self.hear_keys(heard, now)
-        amplified = self.gain.hear(heard, self.ears.speaking)
+        amplified = self.gain.hear(heard, self.ears.stands_out)
         heard = amplified if self.gains else heard
         self.full(self.gate.ring, self.gate.hear(heard), told.FULL_UP)
         for listener in [] if self.room is None else self.room.listeners(self.handle):
