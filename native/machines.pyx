@@ -118,27 +118,20 @@ cdef class Machines:
             machine_run(m)
 
     def stop(self):
-        """Ends the native threads and closes every socket. May be called twice."""
-        cdef int k, i
+        """Ends the native threads, closes every leg and frees what they held. May be called twice."""
+        cdef int k
         for k in range(self.threads):
             store32(&self.machines[k].stopping, 1, RELEASE)
         for k, thread in enumerate(self.running):
             thread.join()
             io_close(&self.machines[k].io)
         self.running.clear()
-        for pair in [*self.sockets.values(), *self.closing.values()]:
-            for sock in pair:
-                if sock is not None:
-                    sock.close()
-        for k in range(self.threads):
-            self.free[k] = list(range(self.machines[k].top))
-            self.loads[k] = 0
-            self.machines[k].open_legs = 0
-            for i in range(self.machines[k].top):
-                store32(&self.machines[k].legs[i].state, LEG_FREE, RELEASE)
-        self.sockets.clear()
-        self.closing.clear()
-        self.dig()
+        for leg in list(self.sockets):          # nobody runs: commands are carried out at once
+            self.close_leg(leg)
+        self.reclaim()
+        for at, (_, end) in list(self.buried.items()):
+            end(at)
+        self.buried.clear()
 
     cdef int command(self, int thread, Command *c) except -1:
         if not self.running:
