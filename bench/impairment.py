@@ -139,7 +139,7 @@ def replay_twin(traffic: Traffic, concealment: Concealment, ticks: int, start: i
 
 
 def voices(files: int, seconds: float, seed: int) -> list[Pcm]:
-    """`files` pieces of speech of so many seconds at 8 kHz, as G.711 leaves them."""
+    """`files` pieces of so many seconds at 8 kHz, half a second of silence about them, as G.711 leaves them."""
     rng = np.random.default_rng(seed)
     found = human_speech()
     for file in sorted(DIGITS.glob("*.wav")):
@@ -150,7 +150,9 @@ def voices(files: int, seconds: float, seed: int) -> list[Pcm]:
     speech, need = np.concatenate([found[k] for k in order]), int(seconds * 50) * 160
     if len(speech) < files * need:
         raise SystemExit(f"the speech found gives {len(speech) // need} pieces of {seconds} s, not {files}")
-    return [g711_decode(g711_encode(speech[k * need : (k + 1) * need].copy())) for k in range(files)]
+    quiet = np.zeros(4000, np.int16)
+    pieces = [np.concatenate([quiet, speech[k * need : (k + 1) * need], quiet]) for k in range(files)]
+    return [g711_decode(g711_encode(piece)) for piece in pieces]
 
 
 def mean(values: list[float]) -> dict[str, float]:

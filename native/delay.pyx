@@ -3,7 +3,7 @@
 
 A packet's relative delay is its transit (arrival less timestamp) less that of the fastest packet of the last 2 to 4 s, so
 that a sender's clock may drift. Relative delays are counted in 5 ms bins that forget; the target is the upper edge of the
-bin with the 97th percentile, and 5 ms. The scheme is that of WebRTC's NetEQ. A packet counts for as much as it came after
+bin with the 98th percentile, and 5 ms. The scheme is that of WebRTC's NetEQ. A packet counts for as much as it came after
 the one before it, 20 ms at most: a network that stood still once is one event, however many packets come at its end.
 """
 
@@ -13,9 +13,9 @@ cdef enum:
     WINDOW = 50             # packets a window holds at least
 
 cdef double FORGET = 0.995      # weight of a packet beside the next one
-cdef double PERCENTILE = 0.97
+cdef double PERCENTILE = 0.98
 cdef double HEAVIEST = 1e6
-cdef double PRIOR = 6           # packets believed to have been seen before the first one, 5..10 ms late
+cdef double PRIOR = 4           # packets believed to have been seen before the first one, 5..10 ms late
 
 
 cdef void delay_open(Delay *d, int rate) noexcept nogil:

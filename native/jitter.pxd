@@ -34,8 +34,9 @@ cdef struct Jitter:         # times in samples at the leg's rate, on the leg's o
     int grid                # packets begin at multiples of this, counted from `newest`
     int stray               # packets in a row that were of no use
     int64_t used_at         # when the last one was
-    int pace                # ticks until the next stretching
-    int wish                # ticks for which the delay has been too long
+    int pace                # ticks until the next try
+    int step                # what is wished: a longer delay (-1), a shorter one (1)
+    int wish                # ticks for which it has been
     float eager             # likeness that stretching no longer asks for
     bint noise_on
     int64_t noise_from      # where comfort noise takes the place of concealment

@@ -34,7 +34,7 @@ cdef bint ready(Jitter *j, int64_t t) noexcept nogil:
     j.play = j.held.run[0].a
     j.hold = 0
     j.silent = False
-    j.pace = j.wish = 0
+    j.pace = j.step = j.wish = 0
     patch_blank(j)
     return True
 

@@ -10,35 +10,37 @@ from native.stretch cimport stretch_find, stretch_make
 
 cdef enum:
     LOUD = 300              # no sample of silence is larger
-    PATIENCE = 10           # ticks that a delay must be too long before it is shortened
+    SURE = 10               # ticks that a wish must last
+    PATIENT = 500           # ticks for which silence is waited for where the delay may stay too long
+    HASTY = 50              # and where it is too short by less than half a frame
     REACH = 240             # the most that is taken out or put in at once: 15 ms at 16 kHz
 
 cdef float LIKE = 0.9       # likeness that a pitch period must have
 cdef float LESS = 0.05      # and how much less at every try, where it is urgent
 
 
-cdef bint stretch(Jitter *j, int16_t *out, int step, int most, bint urgent) noexcept nogil:
-    """Takes out (step 1) or puts in (-1) a pitch period of at most `most` samples. False where there is none just now."""
+cdef bint stretch(Jitter *j, int16_t *out, int step, int most, bint speech, bint must) noexcept nogil:
+    """Takes out (step 1) or puts in (-1) a pitch period of at most `most` samples; only out of silence unless `speech`.
+    False where there is none just now. `must`: less and less likeness is asked for."""
     cdef int16_t line[REACH + WIDE + REACH]
     cdef int16_t *x = line + REACH
-    cdef int lag, least = j.rate // 400, ahead = 0
+    cdef int lag = most, ahead = 0
     cdef float likeness
     if step > 0:
         ahead = <int>(j.held.run[0].b - j.play - j.frame) if j.held.run[0].b - j.play - j.frame < most else most
-        most = ahead
-    if most < least:
+        most = lag = ahead
+    if most < j.rate // 400:
         return False
     held_read(&j.held, j.play - REACH, line, REACH + j.frame + ahead)
-    lag = stretch_find(x, j.rate, step, most, &likeness)
-    j.pace = 2 if urgent else 5
-    if peak(x, j.frame + ahead) < LOUD:
-        lag = most
-    elif likeness < LIKE - (j.eager if urgent else 0):
-        if urgent:
-            j.eager += LESS
-        return False
-    else:
+    if peak(x, j.frame + ahead) >= LOUD:
+        if not speech:
+            return False
         j.pace = 4
+        lag = stretch_find(x, j.rate, step, most, &likeness)
+        if likeness < LIKE - j.eager:
+            j.eager += LESS if must else 0
+            j.pace = 2 if must else 5
+            return False
     j.eager = 0
     stretch_make(x, j.rate, step * lag, out, j.frame)
     advance(j, j.frame + step * lag)
@@ -69,6 +71,25 @@ cdef bint leap(Jitter *j, int16_t *out, int64_t n) noexcept nogil:
     return True
 
 
+cdef bint act(Jitter *j, int16_t *out, int64_t spare, int within) noexcept nogil:
+    """Stretches as `spare` and `within` ask for: at once where audio is being lost or long overdue, else in silence."""
+    cdef int most = 3 * j.rate // 200
+    cdef bint long = spare > j.frame + j.frame // 16, short = spare < -j.frame // 16
+    cdef int step = -1 if short else 1 if long or within >= j.frame // 4 else 0
+    cdef bint now = spare < -j.frame // 2 or spare > 3 * j.frame
+    j.wish = 0 if step != j.step else j.wish + 1
+    j.step = step
+    if j.pace > 0:
+        j.pace -= 1
+        return False
+    if step == 0 or j.wish < SURE and not now and not short:
+        return False
+    now = now or j.wish >= (HASTY if short else PATIENT)
+    if step > 0 and not long:
+        most = within if within < most else most
+    return stretch(j, out, step, most, now, short or long)
+
+
 cdef bint steer_take(Jitter *j, int16_t *out, int64_t t) noexcept nogil:
     """Keeps the delay where it shall be; True where the frame was made on the way.
 
@@ -76,24 +97,10 @@ cdef bint steer_take(Jitter *j, int16_t *out, int64_t t) noexcept nogil:
     what lies `within` the frame before it is delay that serves nothing; it goes where that is easy.
     """
     cdef int64_t delay = t - j.delay.base - j.play, spare
-    cdef int most = 3 * j.rate // 200
-    cdef bint long
     cdef int within = <int>(j.newest - j.play) % j.grid
     within = within if within >= 0 else within + j.grid
     spare = delay - j.delay.target - (j.frame - j.grid) - within
     j.delay_ms = <int>(delay * 1000 // j.rate)
     if delay > 9 * j.rate // 20 and leap(j, out, delay - j.delay.target - j.frame):
         return True
-    long = spare > j.frame + j.frame // 16
-    if not long and within < j.frame // 4:
-        j.wish = 0
-    elif j.wish < PATIENCE:
-        j.wish += 1
-    if j.pace > 0:
-        j.pace -= 1
-        return False
-    if spare < -j.frame // 16:
-        return stretch(j, out, -1, most, True)
-    if j.wish >= PATIENCE or spare > 3 * j.frame:
-        return stretch(j, out, 1, most if long or within > most else within, long)
-    return False
+    return act(j, out, spare, within)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-BINS, FORGET, PERCENTILE, HEAVIEST, PRIOR = 78, 0.995, 0.97, 1e6, 6
+BINS, FORGET, PERCENTILE, HEAVIEST, PRIOR = 78, 0.995, 0.98, 1e6, 4
 
 
 class Delay:

@@ -11,7 +11,8 @@ from native.twins.conceal import Concealment, Pcm, blend, rising
 from native.twins.delay import Delay
 from native.twins.stretch import stretch_find, stretch_make
 
-RUNS, SEEN, STRAYS, LOUD, PATIENCE = 32, 64, 3, 300, 10
+RUNS, SEEN, STRAYS, LOUD = 32, 64, 3, 300
+SURE, PATIENT, HASTY = 10, 500, 50
 LIKE, LESS = np.float32(0.9), np.float32(0.05)
 NEVER = 1 << 62
 
@@ -55,7 +56,7 @@ class JitterBuffer:
         self.comfort = ComfortNoise(seed=1)
         self.silent, self.source = True, "silence"
         self.shift = self.at = self.hold = self.edge = self.newest = self.packet = self.grid = 0
-        self.used_at = self.pace = self.wish = self.noise_from = self.delay_ms = 0
+        self.used_at = self.pace = self.step = self.wish = self.noise_from = self.delay_ms = 0
         self.eager = np.float32(0)
         self.late = self.duplicate = self.placed = self.played = self.removed = self.dropped = 0
         self.refused = self.inserted = self.concealed = self.noise_frames = 0
@@ -189,7 +190,7 @@ class JitterBuffer:
         first = self.held.runs[0][0]
         if self.running and t < first + self.delay.base + self.delay.target:
             return False
-        self.at, self.hold, self.silent, self.pace, self.wish = first, 0, False, 0, 0
+        self.at, self.hold, self.silent, self.pace, self.step, self.wish = first, 0, False, 0, 0, 0
         self.blank()
         return True
 
@@ -258,23 +259,23 @@ class JitterBuffer:
         self.held.drop(self.at)
         self.played += n if played is None else played
 
-    def stretch(self, step: int, most: int, urgent: bool) -> Pcm | None:
-        """A frame with a pitch period less (step 1) or more (-1)."""
+    def stretch(self, step: int, most: int, speech: bool, must: bool) -> Pcm | None:
+        """A frame with a pitch period less (step 1) or more (-1), only in silence unless `speech`."""
         reach, ahead = 3 * self.rate // 200, 0
         if step > 0:
             most = ahead = min(most, self.held.runs[0][1] - self.at - self.frame)
         if most < self.rate // 400:
             return None
-        line = self.held.read(self.at - reach, reach + self.frame + ahead)
-        lag, likeness = stretch_find(line, reach, self.rate, step, most)
-        self.pace = 2 if urgent else 5
-        if np.abs(line[reach:].astype(int)).max() < LOUD:
-            lag = most
-        elif likeness < LIKE - (self.eager if urgent else np.float32(0)):
-            self.eager += LESS if urgent else np.float32(0)
-            return None
-        else:
+        line, lag = self.held.read(self.at - reach, reach + self.frame + ahead), most
+        if np.abs(line[reach:].astype(int)).max() >= LOUD:
+            if not speech:
+                return None
+            lag, likeness = stretch_find(line, reach, self.rate, step, most)
             self.pace = 4
+            if likeness < LIKE - self.eager:
+                self.eager += LESS if must else np.float32(0)
+                self.pace = 2 if must else 5
+                return None
         self.eager = np.float32(0)
         out = stretch_make(line, reach, self.rate, step * lag, self.frame)
         self.use(self.frame + step * lag, self.frame if step > 0 else self.frame - lag)
@@ -296,7 +297,7 @@ class JitterBuffer:
         return out
 
     def steer(self, t: int) -> Pcm | None:
-        delay, most, frame = t - self.delay.base - self.at, 3 * self.rate // 200, self.frame
+        delay, frame = t - self.delay.base - self.at, self.frame
         within = (self.newest - self.at) % self.grid
         spare = delay - self.delay.target - (frame - self.grid) - within
         self.delay_ms = int(delay * 1000 / self.rate)
@@ -304,15 +305,22 @@ class JitterBuffer:
             out = self.leap(delay - self.delay.target - frame)
             if out is not None:
                 return out
-        long = spare > frame + frame // 16
-        self.wish = min(PATIENCE, self.wish + 1) if long or within >= frame // 4 else 0
+        return self.act(spare, within)
+
+    def act(self, spare: int, within: int) -> Pcm | None:
+        frame, most = self.frame, 3 * self.rate // 200
+        long, short = spare > frame + frame // 16, spare < -(frame // 16)
+        step = -1 if short else 1 if long or within >= frame // 4 else 0
+        now = spare < -(frame // 2) or spare > 3 * frame
+        self.wish = self.wish + 1 if step == self.step else 0
+        self.step = step
         if self.pace > 0:
             self.pace -= 1
-        elif spare < -(frame // 16):
-            return self.stretch(-1, most, True)
-        elif self.wish >= PATIENCE or spare > 3 * frame:
-            return self.stretch(1, most if long else min(within, most), long)
-        return None
+            return None
+        if step == 0 or (self.wish < SURE and not now and not short):
+            return None
+        now = now or self.wish >= (HASTY if short else PATIENT)
+        return self.stretch(step, min(within, most) if step > 0 and not long else most, now, short or long)
 
     def take(self, quiet: bool = False, now: int = 0) -> Pcm:
         t, first = self.clock(now), self.held.runs[0] if self.held.runs else (0, 0)
