@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,8 @@ def test_libopus_is_looked_for_in_the_wheels_first(tmp_path: Path, monkeypatch: 
         (tmp_path / file).touch()
     (tmp_path / "av.libs" / "libx264-1.so.165").touch()
     monkeypatch.syspath_prepend(tmp_path)
+    for package in ("av", "opuslib_next"):
+        monkeypatch.delitem(sys.modules, package, raising=False)  # what runs in this process already is found as it is
     files = list(foreign.opus_files())
     assert files == [
         str(tmp_path / "av.libs/libopus-1.so.0.11"),
