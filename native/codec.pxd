@@ -42,6 +42,7 @@ cdef int64_t codec_samples(int codec, int64_t stamp) noexcept nogil
 cdef int64_t codec_ticks(int codec, int64_t samples) noexcept nogil
 
 cdef int coder_open(Coder *c) noexcept nogil
+cdef int coder_memory(Coder *c) noexcept nogil
 cdef void coder_close(Coder *c) noexcept nogil
 cdef void coder_reset(Coder *c, int codec) noexcept nogil
 cdef void coder_tune(Coder *c, int bitrate, int complexity, int loss, bint dtx) noexcept nogil

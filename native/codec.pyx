@@ -128,6 +128,19 @@ cdef int coder_open(Coder *c) noexcept nogil:
     return -1 if c.opus == NULL else 0
 
 
+cdef int coder_memory(Coder *c) noexcept nogil:
+    """Memory for Opus in a coder that another thread may be using for another codec; once. 0, or -1 out of memory."""
+    cdef void *memory
+    if c.opus != NULL or opus_size() == 0:
+        return 0
+    memory = calloc(1, opus_size())
+    if memory == NULL:
+        return -1
+    c.tuning = Tuning(24000, 5, 10, False)
+    c.opus = memory
+    return 0
+
+
 cdef void coder_close(Coder *c) noexcept nogil:
     free(c.opus)
     c.opus = NULL

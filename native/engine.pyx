@@ -1,6 +1,7 @@
 # cython: language_level=3
 """The engine as Python sees it: handles, commands in, audio out. Called from one thread; never blocks."""
 
+import heapq
 import os
 import socket
 
@@ -11,12 +12,12 @@ from libc.stdlib cimport calloc
 from libc.string cimport memset
 
 from native.clib cimport ACQUIRE, RELEASE, load32, load64, store32
-from native.codec cimport CODEC_NONE, CODEC_OPUS, CODECS, coder_open
+from native.codec cimport CODEC_OPUS, CODECS, coder_memory
 from native.leg cimport KEYS, LEG_FREE, LEG_TAKEN, Leg, leg_clear
 from native.loop cimport (
     Command, DO_CLOSE, DO_ECHO, DO_GAIN, DO_KEYS, DO_LISTEN, DO_MASK, DO_OPEN, DO_PLAY, DO_REMOTE, DO_RESUME, DO_SECURE, DO_STOP, DO_TAP, DO_TONES, NAMED,
 )
-from native.net cimport Address, address_fill, address_set_port
+from native.net cimport Address, address_fill
 from native.playout cimport PLAY_BARGE, PLAY_KEYS, PLAY_LOOP, PLAY_OVER, Prompt, prompt_doom, prompt_let_go, prompt_take
 from native.quality cimport quality_mos
 from native.rings cimport Ring, ring_drop, ring_fill, ring_take
@@ -73,7 +74,7 @@ cdef class Engine(Rooms):
         try:
             rtp, rtcp, bound = pair(bind_ip, port)
         except OSError:
-            self.free[thread].insert(0, index)
+            heapq.heappush(self.free[thread], index)
             raise
         slot = index * self.threads + thread
         self.generations[slot] = (self.generations.get(slot, 0) + 1) & 0x7FFF or 1
@@ -86,9 +87,10 @@ cdef class Engine(Rooms):
         ring_renew(&l.taps)
         leg_clear(l, leg)
         l.fd = rtp.fileno()
+        l.narrowly = bind_ip not in ("0.0.0.0", "::", "")
         l.control_fd = rtcp.fileno() if rtcp is not None else -1
         l.wire.ssrc, l.wire.stamp = (int(v) for v in self.random.integers(0, 1 << 32, 2))
-        l.wire.seq = int(self.random.integers(0, 1 << 16))
+        l.wire.seq = int(self.random.integers(0, 1 << 15))
         rtcp_open(&l.rtcp, int.from_bytes(os.urandom(8), "little"))
         store32(&l.state, LEG_TAKEN, RELEASE)
         self.sockets[leg] = (rtp, rtcp)
@@ -100,11 +102,15 @@ cdef class Engine(Rooms):
                 if sock is not None:
                     sock.close()
             store32(&l.state, LEG_FREE, RELEASE)
+            self.loads[thread] -= 1
+            heapq.heappush(self.free[thread], index)
             raise
         return leg, bound
 
     def close_leg(self, leg):
         """The handle is dead from now on; the sockets close as soon as the engine let go of them."""
+        self.leg(leg)
+        self.need(3)
         self.leave(leg)
         self.simple(DO_CLOSE, leg)
         self.loads[self.thread_of(leg)] -= 1
@@ -161,7 +167,7 @@ cdef class Engine(Rooms):
         missing = codec.available()[name]
         if missing:
             raise EngineError(missing)
-        if found == CODEC_OPUS and (coder_open(&l.coder_in) or coder_open(&l.coder_out)):
+        if found == CODEC_OPUS and (coder_memory(&l.coder_in) or coder_memory(&l.coder_out)):
             raise MemoryError
         return found
 
@@ -181,6 +187,8 @@ cdef class Engine(Rooms):
             number = srtp_profile(profile)
         except ValueError as error:
             raise EngineError(str(error)) from None
+        if not own.shape[0] or not peer.shape[0]:
+            raise EngineError(f"the keys are not right for {profile}: {own.shape[0]} and {peer.shape[0]} octets")
         s = <Srtp *>calloc(1, sizeof(Srtp))
         if s == NULL:
             raise MemoryError

@@ -105,6 +105,8 @@ cdef void audio_in(
             n = to_wide(&l.in_doubler, pcm, n, made)
             pcm = made
         else:
+            audio_in(d, l, pcm, LONGEST // 2, sample, newest, marker, now)
+            audio_in(d, l, pcm + LONGEST // 2, n - LONGEST // 2, sample + LONGEST, newest, False, now)
             return
     elif wide:
         n = few = to_narrow(&l.in_halver, pcm, n, made)
@@ -189,7 +191,7 @@ cdef int count(Leg *l, const RtpPacket *p, int codec, int64_t now) noexcept nogi
     """Takes the packet into the receiver's statistics; gives a SEQ_ value. Only audio that follows audio of the same clock
     is a measure of jitter: every packet of a key carries the time it began."""
     cdef double jitter = l.source.jitter
-    cdef int64_t transit = l.source.transit
+    cdef int64_t transit = l.source.transit, restarts = l.source.restarts
     cdef int before = l.timeline.codec, order, clock
     if l.source.known and l.source.ssrc != p.ssrc:
         jitter_reset(&l.jitter)
@@ -198,10 +200,16 @@ cdef int count(Leg *l, const RtpPacket *p, int codec, int64_t now) noexcept nogi
         l.timeline.codec = before = CODEC_NONE
     clock = CODECS[codec].clock if codec else CODECS[l.wire.codec].clock
     order = source_packet(&l.source, p, units(now, clock))
+    if l.source.restarts != restarts:
+        intake_reset(&l.intake)
+        memset(&l.key, 0, sizeof(KeyIn))
+        l.timeline.codec = before = CODEC_NONE
     if codec == CODEC_NONE:
         l.source.jitter = jitter
         l.source.transit = transit
-    elif before != CODEC_NONE and CODECS[before].clock != clock:
+    elif before == CODEC_NONE:
+        l.source.jitter = 0
+    elif CODECS[before].clock != clock:
         l.source.jitter = jitter
     return order
 

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Which source is the peer: the signalled address at its first packet, another after three valid ones in a row; then it is
-kept, until it is silent for a second. `proven` packets (authenticated by SRTP) teach at once, and where keys are set no
+"""Which source is the peer: the signalled address at its first packet, whatever was learnt before; another after three
+valid ones in a row, and then it is kept until it is silent for five seconds. `proven` packets (authenticated by SRTP) teach at once, and where keys are set no
 other packet gets here.
 """
 
@@ -12,8 +12,11 @@ cdef enum:
     IN_A_ROW = 3            # valid packets that make a new source the one
 
 
-cdef void latch_clear(Latch *k) noexcept nogil:
+cdef void latch_anew(Latch *k) noexcept nogil:
+    """The peer said another address. What still comes from the one before does not count for a second."""
+    cdef Address former = k.source if k.done else k.former
     memset(k, 0, sizeof(Latch))
+    k.former = former
 
 
 cdef int latch_packet(
@@ -23,7 +26,9 @@ cdef int latch_packet(
     if k.done and address_same(source, &k.source):
         k.in_a_row = 0
         return LATCH_HEARD
-    if k.done and silent_ns < MOVED_NS and not proven:
+    if k.done and silent_ns < MOVED_NS and not proven and not address_same(source, signalled):
+        return LATCH_STRANGER
+    if not k.done and silent_ns < LOOSE_NS and address_same(source, &k.former) and not address_same(source, signalled):
         return LATCH_STRANGER
     if k.in_a_row and address_same(source, &k.next) and ssrc == k.next_ssrc and seq == k.next_seq:
         k.in_a_row += 1

@@ -74,6 +74,7 @@ cdef struct Leg:
     int32_t index           # among the legs of its thread
     int fd
     int control_fd          # RTCP; -1 none
+    bint narrowly           # bound to one address
     bint wide               # 16 kHz, else 8
     bint listening
     bint flowing            # frames go up the ring

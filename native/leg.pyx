@@ -12,7 +12,7 @@ from native.ears cimport ears_open, ears_rest
 from native.gain cimport gain_open
 from native.intake cimport intake_reset
 from native.jitter cimport jitter_open
-from native.latch cimport latch_clear
+from native.latch cimport latch_anew
 from native.net cimport address_same
 from native.playout cimport playout_clear
 from native.resample cimport double_rate
@@ -94,8 +94,10 @@ cdef void leg_remote(Leg *l, const Wire *said) noexcept nogil:
     """What was agreed with the peer. The latch starts again when the address differs from the last one."""
     cdef bint wide
     if not l.wire.known or not address_same(&l.wire.signalled, &said.signalled):
-        latch_clear(&l.latch)
+        latch_anew(&l.latch)
         l.wire.to = l.wire.signalled = said.signalled
+        l.wire.control = said.control
+    elif said.reports != l.wire.reports:
         l.wire.control = said.control
     l.wire.known = True
     l.wire.fresh = l.wire.fresh or (said.send and not l.wire.send)

@@ -1,10 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The tick is spread: a sub-tick is 1 ms, and leg k sends on sub-tick k % 20, right after its socket was read."""
 
+from libc.errno cimport EINTR
+
 from native.clib cimport (
     ACQUIRE, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID, PR_SET_TIMERSLACK, RELEASE, SCHED_FIFO, TIMER_ABSTIME, clock_nanosleep,
     clock_ns, load32, now_ns, prctl, pthread_self, pthread_setschedparam, sched_param, store32, timespec, write,
 )
+from native.codec cimport CODECS
 from native.desk cimport PROMPT_DONE, post
 from native.inbound cimport leg_control, leg_packet
 from native.io cimport io_flush, io_forget, io_poll, io_watch
@@ -130,8 +133,10 @@ cdef void obey(Machine *m, Command *c, int64_t now) noexcept nogil:
         m.open_legs -= 1
         store32(&l.state, LEG_GONE, RELEASE)
     elif c.what == DO_REMOTE:
-        if not l.wire.known:
+        if not l.wire.known or (c.detail.wire.receive and not l.wire.receive):
             l.heard_at = now
+        if (CODECS[c.detail.wire.codec].rate == 16000) != l.wide:
+            leg_rearm(&m.desk, l, now)      # what is heard starts anew
         leg_remote(l, &c.detail.wire)
         if l.link != NULL:
             store32(&l.link.wide, l.wide, RELEASE)
@@ -201,6 +206,7 @@ cdef void leave(Machine *m, int legs, int64_t due) noexcept nogil:
     cdef int64_t late
     m.failed = io_flush(&m.io)
     late = (now_ns() - due) // 100000
+    late = late if late > 0 else 0
     m.late[late if late < BUCKETS - 1 else BUCKETS - 1] += legs
 
 
@@ -268,7 +274,8 @@ cdef void machine_run(Machine *m) noexcept nogil:
         if behind < 0:
             until.tv_sec = due // 1000000000
             until.tv_nsec = due % 1000000000
-            clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL)
+            while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR:
+                pass
         elif behind > STOOD_STILL_NS:
             # Whole ticks are passed over, so that the order of legs stays what it was.
             m.skipped += behind // SUB_NS // SENDS_EVERY * SENDS_EVERY

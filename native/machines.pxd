@@ -25,6 +25,7 @@ cdef class Machines:
     cdef int64_t[::1] late_read
 
     cdef int command(self, int thread, Command *c) except -1
+    cdef int need(self, int n) except -1
     cdef int simple(self, int what, object leg, int a=*, int b=*) except -1
     cdef int thread_of(self, object leg) except -1
     cdef Leg *leg(self, object handle) except NULL

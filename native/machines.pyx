@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -20,7 +20,7 @@ from native.io cimport IO_PLAIN, IO_URING, io_close, io_open
 from native.leg cimport LEG_FREE, LEG_GONE, Leg
 from native.loop cimport BUCKETS, Command, Machine, machine_run, obey
 from native.playout cimport Prompt
-from native.rings cimport ring_close, ring_open, ring_put, ring_take
+from native.rings cimport ring_close, ring_open, ring_put, ring_room, ring_take
 from native.room cimport Link, Room
 from native.srtp cimport Srtp, srtp_destroy
 from native.vad cimport vad_close, vad_open
@@ -129,6 +129,8 @@ cdef class Machines:
         for leg in list(self.sockets):          # nobody runs: commands are carried out at once
             self.close_leg(leg)
         self.reclaim()
+        for k in range(self.threads):
+            self.machines[k].far_rooms = 0
         for at, (_, end) in list(self.buried.items()):
             end(at)
         self.buried.clear()
@@ -138,6 +140,14 @@ cdef class Machines:
             obey(self.machines[thread], c, now_ns())
         elif not ring_put(&self.machines[thread].commands, c, 1):
             raise EngineError("the command ring is full")
+        return 0
+
+    cdef int need(self, int n) except -1:
+        """Refuses where a thread could not take `n` commands now; nothing is half done then."""
+        cdef int k
+        for k in range(self.threads):
+            if self.running and ring_room(&self.machines[k].commands) < <uint32_t>n:
+                raise EngineError("the command ring is full")
         return 0
 
     cdef int simple(self, int what, object leg, int a=0, int b=0) except -1:

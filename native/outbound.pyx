@@ -2,7 +2,7 @@
 """A leg's tick: a frame from the jitter buffer, a packet out, and what follows from both."""
 
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from native.codec cimport CODEC_PCMA, CODEC_PCMU, CODECS, codec_decode, codec_encode
 from native.comfort cimport comfort_measure
@@ -13,7 +13,7 @@ from native.gain cimport gain_hear, gain_level
 from native.inbound cimport key_down, leg_decode, leg_watch, wall_ntp
 from native.io cimport io_connect, io_room, io_send
 from native.jitter cimport jitter_take
-from native.latch cimport MOVED_NS
+from native.latch cimport LOOSE_NS
 from native.leg cimport KEYS, PREROLL, KeysOut, leg_ended, leg_push
 from native.mix cimport mix_add, mix_out
 from native.net cimport Address, address_same
@@ -31,6 +31,7 @@ cdef enum:
     HANGOVER = 10           # ticks of silence before comfort noise takes its place
     NOISE_EVERY = 25        # ticks between two packets of it
     SILENCE = 32            # peak of a frame that says nothing
+    LONGEST_KEY = 0xFFFF    # units of duration an event packet can tell
     NOISE_ROOM = 11         # octets of a comfort noise payload
 
 cdef const char *DIGITS = b"0123456789*#ABCD"
@@ -171,7 +172,7 @@ cdef int key_event(Leg *l, int event, uint8_t *packet) noexcept nogil:
     """The event packet of this tick (RFC 4733 section 2.5.1); its octets with the header."""
     cdef KeysOut *k = &l.keys
     cdef int tick = CODECS[l.wire.codec].clock // 50
-    cdef bint end = k.sent >= k.ticks[k.head]
+    cdef bint end = k.sent >= k.ticks[k.head] or (k.sent + 1) * tick > LONGEST_KEY
     rtp_header(packet, l.wire.key_payload, k.sent == 1 and k.ends == 0, l.wire.seq, k.stamp, l.wire.ssrc)
     key_payload(packet + RTP_HEADER, event, end, k.sent * tick)
     if end:
@@ -323,16 +324,20 @@ cdef void played(Leg *l, const int16_t *said, bint prompt) noexcept nogil:
 
 
 cdef void hold(Leg *l, Io *io, int64_t now) noexcept nogil:
-    """While the peer's packets come, the socket is connected to it: sending costs an eighth less, and what strangers send
-    ends in the kernel. Silence opens it again, so that a peer that moved is heard."""
+    """While the peer's packets come from where it said, the socket is connected to it: sending costs an eighth less, and what
+    strangers send ends in the kernel. Silence opens it again, so that a peer that moved is heard. A socket bound to every
+    address of the machine stays open: connected, it would hear at one of them alone."""
     cdef Address nowhere
-    if l.latch.done and now - l.heard_at < MOVED_NS:
+    if (
+        l.narrowly and l.latch.done and now - l.heard_at < LOOSE_NS
+        and (l.srtp != NULL or address_same(&l.latch.source, &l.wire.signalled))
+    ):
         if not address_same(&l.wire.held, &l.latch.source) and io_connect(io, 2 * l.index, &l.latch.source) == 0:
             l.wire.held = l.latch.source
     elif l.wire.held.size:
         memset(&nowhere, 0, sizeof(Address))
-        io_connect(io, 2 * l.index, &nowhere)
-        l.wire.held = nowhere
+        if io_connect(io, 2 * l.index, &nowhere) == 0:
+            l.wire.held = nowhere
 
 
 cdef void leg_send(Desk *d, Leg *l, Io *io, int64_t now) noexcept nogil:

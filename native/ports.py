@@ -18,13 +18,13 @@ def pair(ip: str, port: int = 0) -> tuple[socket.socket, socket.socket | None, i
     for _ in range(ATTEMPTS):
         rtp = bound(family, ip, port)
         found = rtp.getsockname()[1]
-        if found % 2 and not port:
+        if not port:  # bound by number: a socket whose port the system chose loses it when it is disconnected
             rtp.close()
+            found -= found % 2
             try:
-                rtp = bound(family, ip, found - 1)
+                rtp = bound(family, ip, found)
             except OSError:
                 continue
-            found -= 1
         try:
             return rtp, bound(family, ip, found + 1), found
         except OSError:

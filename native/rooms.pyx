@@ -41,6 +41,9 @@ cdef class Rooms(Machines):
         if room not in self.seatings:
             raise EngineError(f"room {room} is not open")
         self.leg(leg)
+        self.need(4)
+        if self.seatings[room] is not None and self.seatings[room][0].full and self.homes.get(leg) != room:
+            raise EngineError("the room is full")
         if self.homes.get(leg, room) != room:
             self.leave(leg)
         if self.seatings[room] is None:
@@ -51,10 +54,7 @@ cdef class Rooms(Machines):
             self.buried[<uintptr_t>memory] = (1, free_plain)
         seating, home, at = self.seatings[room]
         new = leg not in seating.legs
-        try:
-            seat = seating.seat(leg, heard_by)
-        except ValueError as error:
-            raise EngineError(str(error)) from None
+        seat = seating.seat(leg, heard_by)
         self.homes[leg] = room
         self.sit(leg, seating, home, at, seat, new)
 
@@ -97,9 +97,10 @@ cdef class Rooms(Machines):
         """Out of whatever room the leg is in."""
         cdef Command c
         cdef Leg *l = self.leg(leg)
-        room = self.homes.pop(leg, None)
-        if room is None:
+        if leg not in self.homes:
             return
+        self.need(2)
+        room = self.homes.pop(leg)
         seating, home, at = self.seatings[room]
         memset(&c, 0, sizeof(Command))
         link = seating.links.pop(leg, 0)
@@ -130,6 +131,7 @@ cdef class Rooms(Machines):
         self.leg(b)
         if self.homes.get(a) is not None and self.homes.get(a) == self.homes.get(b):
             return
+        self.need(8)
         self.leave(a)
         self.leave(b)
         room = self.open_room()
@@ -141,5 +143,6 @@ cdef class Rooms(Machines):
         self.leg(leg)
         room = self.homes.get(leg)
         if room is not None:
+            self.need(2 * len(self.seatings[room][0].legs))
             for member in self.seatings[room][0].legs:
                 self.leave(member)

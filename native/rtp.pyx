@@ -1,5 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""RTP header work. Sizes are octets; timestamps count samples at 8 kHz."""
+"""RTP header work. Sizes are octets; timestamps count ticks of the codec's clock."""
+
+
+cdef enum:
+    DROPOUT = 3000              # sequence numbers a stream may jump ahead
+    OLD = 80000                 # ticks that a reordered key's packet may be late: 10 s at 8 kHz
 
 
 cdef bint rtp_parse(const uint8_t *octets, int n, RtpPacket *p) noexcept nogil:
@@ -43,11 +48,23 @@ cdef void rtp_header(uint8_t *out, int payload, bint marker, uint16_t seq, uint3
         out[8 + k] = <uint8_t>(ssrc >> (24 - 8 * k))
 
 
+cdef int doubt(RtpSource *s, const RtpPacket *p, int64_t arrival_units) noexcept nogil:
+    """A sequence number far from the newest: two in a row are a sender that began anew."""
+    if s.doubted and p.seq == s.bad:
+        s.known = s.doubted = False
+        s.restarts += 1
+        return source_packet(s, p, arrival_units)
+    s.doubted = True
+    s.bad = <uint16_t>(p.seq + 1)
+    return SEQ_DUPLICATE
+
+
 cdef int source_packet(RtpSource *s, const RtpPacket *p, int64_t arrival_units) noexcept nogil:
     """Takes one packet into the statistics of its source; a new SSRC starts them again. Gives a SEQ_ value."""
     cdef int64_t seq, ahead, transit, change
     if not s.known or s.ssrc != p.ssrc:
         s.known = True
+        s.doubted = False
         s.ssrc = p.ssrc
         s.highest = s.first = p.seq + 65536
         s.stamp = p.stamp
@@ -61,14 +78,17 @@ cdef int source_packet(RtpSource *s, const RtpPacket *p, int64_t arrival_units) 
     if ahead > 32767:
         ahead -= 65536
     if ahead <= 0:
-        if ahead <= -64:
-            return SEQ_DUPLICATE        # too old to tell; of no use either way
+        if ahead <= -64:                # too old to tell, unless the next one follows it (RFC 3550 appendix A.1)
+            return doubt(s, p, arrival_units)
         if s.seen >> -ahead & 1:
             s.duplicate += 1
             return SEQ_DUPLICATE
         s.seen |= <uint64_t>1 << -ahead
         s.received += 1
         return SEQ_OLD
+    if ahead > DROPOUT:
+        return doubt(s, p, arrival_units)
+    s.doubted = False
     s.seen = (s.seen << ahead | 1) if ahead < 64 else 1
     s.highest += ahead
     s.received += 1
@@ -113,7 +133,7 @@ cdef int key_packet(KeyIn *k, const RtpPacket *p) noexcept nogil:
             k.duration = duration
         k.ended = k.ended or p.data[1] & 0x80
         return -1
-    if k.known and since > 0x7FFFFFFF:
+    if k.known and <int32_t>since < 0 and <int32_t>since > -OLD:
         return -1                           # an older key's packet, reordered
     if k.known and not k.ended and event == k.event and k.duration >= 0xF000 and since <= 0xFFFF + 800:
         k.stamp = p.stamp

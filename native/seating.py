@@ -22,6 +22,10 @@ class Seating:
     def legs(self) -> list[int]:
         return [leg for leg in self.seats if leg is not None]
 
+    @property
+    def full(self) -> bool:
+        return None not in self.seats
+
     def seat(self, leg: int, heard_by: Iterable[int] | None) -> int:
         """The seat of a leg, a free one where it has none yet. Raises ValueError where the room is full."""
         if leg not in self.seats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import importlib
 import random
@@ -105,7 +106,8 @@ class MediaEngine:
         if self._loop is None:
             return
         for leg in list(self._legs.values()):
-            leg.close()
+            with contextlib.suppress(MediaError):  # the engine closes what it was too busy to close now
+                leg.close()
         if self._pumping is not None:
             self._pumping.cancel()
         self._loop.remove_reader(self._engine.fd)

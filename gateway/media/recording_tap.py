@@ -48,7 +48,7 @@ class TapRecording:
             self._call.skip(frames)
             if self._message is not None:
                 self._message.skip(frames)
-            self._missing, self._overflowed = refused, False
+            self._missing, self._overflowed = refused, self._refused() > refused
 
     def blank(self, start_s: float, end_s: float) -> None:
         """Silence a stretch that was recorded already; seconds from the recording's beginning."""

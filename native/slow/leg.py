@@ -73,7 +73,7 @@ class Leg:
         self.tap.at_rate(rate, self.tap.rate)
 
     def remote(self, r: Remote, now: int) -> None:
-        if self.sender.agreed is None:
+        if self.sender.agreed is None or (r.receive and not self.sender.agreed.receive):
             self.heard_at = now
         self.latch.signal(r.address)
         self.sender.agree(r)

@@ -32,11 +32,12 @@ class Source:
         self.ssrc: int | None = None
         self.first, self.highest, self.received, self.duplicate = 0, -1, 0, 0
         self.stamp, self.transit, self.jitter = 0, 0, 0.0
+        self.bad, self.restarts = -1, 0
 
     def begin(self, seq: int, stamp: int, ssrc: int, arrival: int) -> None:
         self.ssrc, self.stamp, self.transit, self.jitter = ssrc, stamp, arrival - stamp, 0.0
         self.first = self.highest = seq + 65536
-        self.seen, self.received, self.duplicate = {self.highest}, 1, 0
+        self.seen, self.received, self.duplicate, self.bad = {self.highest}, 1, 0, -1
 
     def packet(self, seq: int, stamp: int = 0, ssrc: int = 0, arrival: int = 0) -> int:
         """0 new, 1 behind the newest, 2 duplicate or too old. `arrival` counts in units of the RTP clock."""
@@ -44,7 +45,12 @@ class Source:
             self.begin(seq, stamp, ssrc, arrival)
             return 0
         ahead = nearest(seq, self.highest, 16) - self.highest
-        if ahead <= -64:
+        if ahead <= -64 or ahead > 3000:  # far off: two in a row are a sender that began anew
+            if seq == self.bad:
+                self.begin(seq, stamp, ssrc, arrival)
+                self.restarts += 1
+                return 0
+            self.bad = (seq + 1) & 0xFFFF
             return 2
         number = self.highest + ahead
         if number in self.seen:
@@ -54,6 +60,7 @@ class Source:
         self.received += 1
         if ahead < 0:
             return 1
+        self.bad = -1
         self.highest = number
         self.stamp = nearest(stamp, self.stamp, 32)
         before, self.transit = self.transit, arrival - self.stamp
@@ -91,7 +98,7 @@ class KeyReader:
         if self.known and since == 0:
             self.duration, self.ended = max(self.duration, duration), self.ended or ended
             return -1
-        if self.known and since > 0x7FFFFFFF:
+        if self.known and since > 2**32 - 80000:
             return -1  # an older key's packet, reordered
         goes_on = not self.ended and event == self.event and self.duration >= 0xF000 and since <= 0xFFFF + 800
         again = self.known and goes_on
