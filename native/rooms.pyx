@@ -43,7 +43,7 @@ cdef class Rooms(Machines):
         self.leg(leg)
         self.need(4)
         if self.seatings[room] is not None and self.seatings[room][0].full and self.homes.get(leg) != room:
-            raise EngineError("the room is full")
+            raise EngineError(f"room {room} has 16 members already, and holds no more")
         if self.homes.get(leg, room) != room:
             self.leave(leg)
         if self.seatings[room] is None:

@@ -70,7 +70,7 @@ def test_a_full_room_keeps_a_leg_where_it_was(engine: native.Engine) -> None:
         engine.join(full, leg)
     for leg in legs[16:]:
         engine.join(other, leg)
-    with pytest.raises(native.EngineError, match=r"full|at most 16"):
+    with pytest.raises(native.EngineError, match="16"):
         engine.join(full, legs[16])
     assert engine.room_of(legs[16]) == other
 
