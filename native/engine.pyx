@@ -19,7 +19,7 @@ from native.loop cimport (
 )
 from native.net cimport Address, address_fill
 from native.playout cimport PLAY_BARGE, PLAY_KEYS, PLAY_LOOP, PLAY_OVER, Prompt, prompt_doom, prompt_let_go, prompt_take
-from native.quality cimport quality_mos
+from native.quality cimport quality_burst, quality_mos
 from native.rings cimport Ring, ring_drop, ring_fill, ring_take
 from native.rooms cimport Rooms
 from native.rtp cimport source_lost
@@ -360,6 +360,7 @@ cdef class Engine(Rooms):
         cdef int64_t lost = source_lost(&l.source), late = l.jitter.late
         cdef double expected = l.source.received + lost
         cdef double missing = 100.0 * (lost + late) / expected if expected else 0.0
+        cdef double burst = quality_burst(<int64_t>expected, lost, l.source.gaps) if lost and l.source.gaps else 1.0
         reported = l.rtcp.reported
         rtt = l.rtcp.rtt / 1e6 if l.rtcp.rtt >= 0 else None
         delay = l.jitter.delay_ms + 20.0 + (rtt or 0.0) / 2
@@ -379,7 +380,7 @@ cdef class Engine(Rooms):
             "remote_lost": l.rtcp.remote_lost if reported else None,
             "remote_fraction_lost": float(l.rtcp.remote_fraction) if reported else None,
             "remote_jitter_ms": l.rtcp.remote_jitter * 1000.0 / CODECS[l.wire.codec].clock if reported and l.wire.codec else None,
-            "mos": quality_mos(l.timeline.codec or l.wire.codec, missing, 1.0, delay),
+            "mos": quality_mos(l.timeline.codec or l.wire.codec, missing, burst, delay),
         }
 
 

@@ -24,6 +24,7 @@ cdef struct RtpSource:
     int64_t duplicate
     int64_t stamp           # extended timestamp of the newest packet
     int64_t transit
+    int64_t gaps            # runs of numbers that were passed over
     int64_t restarts        # of the numbering under one SSRC
     bint doubted            # a packet far off came; one that follows it shows a new numbering
     uint16_t bad

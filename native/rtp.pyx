@@ -65,6 +65,7 @@ cdef int source_packet(RtpSource *s, const RtpPacket *p, int64_t arrival_units) 
     if not s.known or s.ssrc != p.ssrc:
         s.known = True
         s.doubted = False
+        s.gaps = 0
         s.ssrc = p.ssrc
         s.highest = s.first = p.seq + 65536
         s.stamp = p.stamp
@@ -89,6 +90,7 @@ cdef int source_packet(RtpSource *s, const RtpPacket *p, int64_t arrival_units) 
     if ahead > DROPOUT:
         return doubt(s, p, arrival_units)
     s.doubted = False
+    s.gaps += ahead > 1
     s.seen = (s.seen << ahead | 1) if ahead < 64 else 1
     s.highest += ahead
     s.received += 1
