@@ -131,7 +131,8 @@ def test_reports_tell_both_sides_how_it_goes(engine: native.Engine) -> None:
     assert stats["remote_jitter_ms"] == pytest.approx(10)
     assert 95 <= stats["rtt_ms"] < 400
     assert 1 <= stats["mos"] < clean["mos"] <= 4.5
-    assert clean["mos"] > 4 or clean["late"], "nothing was lost on the way"
+    held_up = clean["late"] or clean["lost"] or clean["delay_ms"] > 150  # by a machine that stood still meanwhile
+    assert clean["mos"] > 4 or held_up
     assert (clean["discarded"], clean["lost"]) == (0, 0)
     assert engine.stats(sealed.phone.leg)["remote_lost"] is None, "a report that is not authentic is not believed"
     sealed.phone.send(sealed.phone.seal_control(answer(engine, sealed)))
