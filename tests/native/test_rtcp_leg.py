@@ -96,7 +96,7 @@ def check(engine: native.Engine, far: Far) -> None:
 
 
 def answer(engine: native.Engine, far: Far, trip: float = 0) -> bytes:
-    """A receiver's report on what the leg says; its delay leaves `trip` seconds of the time since then to the network."""
+    """A receiver's report on what the leg says; its delay leaves `trip` seconds to the network."""
     (ssrc,), sender = far.told[0].packets[0].ssrcs, far.told[0].packets[0].sender
     assert sender is not None
     held_ns = time.time_ns() - ((sender[0] >> 32) - 2_208_988_800) * 10**9 - (sender[0] & 0xFFFFFFFF) * 10**9 // 2**32
