@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gateway.core.errors import SipError
 from gateway.sip import client
+from gateway.sip.admission import Admission
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.client import Registration
 from gateway.sip.config import SipConfig
@@ -16,6 +17,7 @@ from gateway.sip.events import SipEvent
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Header, MessageError, Request, parse, respond
 from gateway.sip.outbound import Outbound
+from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import Stack
@@ -38,7 +40,9 @@ class Endpoint:
         authenticator = Authenticator(
             config.domain, realm_of_ours, self._stack.token, config.nonce_life, config.algorithms
         )
-        self._uas = Uas(self._stack, self.registrar, authenticator)
+        admission = Admission(self._stack, authenticator)
+        self._register = RegisterServer(self._stack, self.registrar, admission)
+        self._uas = Uas(self._stack, admission, self._register)
         self._registrations: dict[str, Registration] = {}
 
     @property
@@ -180,7 +184,7 @@ class Endpoint:
             addressee=f"<{self.config.aor(uri.user or '')}>" if ours else None,
             extra=extra,
             accounts=credentials,
-            phone_lost=self._uas.lost,
+            phone_lost=self._register.lost,
         )
         if ours:
             phones = self.registrar.lookup(self.config.aor(uri.user or ""), now)
@@ -236,7 +240,7 @@ class Endpoint:
 
     def drop_contacts(self, aor: str, reason: str, *, now: float) -> None:
         self._stack.now = now
-        self._uas.drop(aor, reason)
+        self._register.drop(aor, reason)
 
     def register(self, registrar: str, aor: str, account: Account, expires: int = 600, *, now: float) -> str:
         """Registers our own contact and keeps it registered. Gives a handle; Registered and RegisterFailed follow.

@@ -75,6 +75,11 @@ class Registrar:
     def __len__(self) -> int:
         return sum(len(bindings) for bindings in self._bindings.values())
 
+    @property
+    def next_expiry(self) -> float | None:
+        """When the next contact expires, unless it is refreshed."""
+        return min((b.expires_at for b in self.all()), default=None)
+
     def expire(self, now: float) -> list[Change]:
         """Drops what has expired."""
         gone = [b for b in self.all() if b.expires_at <= now]

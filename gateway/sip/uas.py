@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar
-from gateway.sip.auth import Account, Authenticator, Verdict
+from gateway.sip.admission import Admission
+from gateway.sip.auth import Account
 from gateway.sip.config import Trunk
 from gateway.sip.conversation import peer_reason, read_offer
 from gateway.sip.dialog import Dialog
-from gateway.sip.events import CallOffered, ContactDown, ContactUp
+from gateway.sip.events import CallOffered
 from gateway.sip.inbound import Inbound
-from gateway.sip.message import Header, Request, parse_via
-from gateway.sip.registrar import Binding, Change, Refused, Registrar
+from gateway.sip.message import Request, parse_via
+from gateway.sip.register import RegisterServer
 from gateway.sip.stack import ALLOW, KNOWN_METHODS, SDP_TYPE, Stack
 from gateway.sip.transaction import Place, State, Transaction
 
@@ -46,17 +47,17 @@ _SHOWN_MAX = 40
 
 
 class Uas:
-    """The server side of an endpoint: admission, registrar, and the way into dialogs."""
+    """The server side of an endpoint: admission and the way into dialogs."""
 
-    def __init__(self, stack: Stack, registrar: Registrar, authenticator: Authenticator) -> None:
+    def __init__(self, stack: Stack, admission: Admission, register: RegisterServer) -> None:
         self.stack = stack
-        self.registrar = registrar
-        self.authenticator = authenticator
+        self.admission = admission
+        self.register = register
         self.draining = False
         self._methods: dict[str, Callable[[Transaction, Request, Place], None]] = {
             "INVITE": self._invite,
             "OPTIONS": self._options,
-            "REGISTER": self._register,
+            "REGISTER": register.receive,
             "SUBSCRIBE": self._bad_event,
             "NOTIFY": self._no_dialog,
             "BYE": self._no_dialog,
@@ -211,82 +212,14 @@ class Uas:
 
     def _caller(self, transaction: Transaction, request: Request, source: Place) -> tuple[Trunk | None, Account | None]:
         """Who vouches for an INVITE: one of our own phones by digest, else a trunk by its address. Neither: refused."""
-        account = self.authenticator.accounts.get(request.from_.uri.user or "")
-        phones = self.registrar.lookup(self.stack.config.aor(account.user), self.stack.now) if account else []
+        account = self.admission.authenticator.accounts.get(request.from_.uri.user or "")
+        phones = self.register.registrar.lookup(self.stack.config.aor(account.user), self.stack.now) if account else []
         trunk = self.stack.config.trunk_at(source[0])
         says_who = bool(request.get("Authorization") or request.get("Proxy-Authorization"))
         if trunk and not (account and says_who) and source not in [phone.source for phone in phones]:
             return trunk, None
-        allowed = self._allowed(transaction, request)
+        allowed = self.admission.account(transaction, request)
         if allowed and allowed is not account:
             self.stack.refuse(transaction, 403)  # the right password of somebody else than From
             return None, None
         return None, allowed
-
-    def _allowed(self, transaction: Transaction, request: Request) -> Account | None:
-        """The account whose credentials a request carries; otherwise it was challenged or refused. An account that
-        does not exist fares like a wrong password."""
-        values = request.all("Authorization")
-        verdict, account = self.authenticator.check(values, request.method, self.stack.now)
-        if verdict is Verdict.GOOD:
-            return account
-        self.stack.count(f"auth_{verdict.value}")
-        if verdict is Verdict.WRONG:
-            self.stack.refuse(transaction, 403)
-        elif verdict is Verdict.MALFORMED:
-            self.stack.refuse(transaction, 400, "Bad Authorization")
-        else:
-            stale = verdict is Verdict.STALE
-            values = self.authenticator.challenges(self.stack.now, stale)
-            headers: list[Header] = [("WWW-Authenticate", value) for value in values]
-            transaction.answer(401, headers=tuple(headers))
-        return None
-
-    # --- registrar ------------------------------------------------------------------------------------------------
-
-    def _register(self, transaction: Transaction, request: Request, source: Place) -> None:
-        stack = self.stack
-        account = self._allowed(transaction, request)
-        if account is None:
-            return
-        to = request.to.uri
-        if to.user != account.user or not stack.config.means_us(to.host):
-            stack.refuse(transaction, 403)
-            return
-        aor = stack.config.aor(account.user)
-        try:
-            changes = self.registrar.register(aor, request, source, stack.now)
-        except Refused as refusal:
-            least = [("Min-Expires", str(self.registrar.min_expires))] if refusal.status == 423 else []
-            stack.refuse(transaction, refusal.status, refusal.reason, least)
-            return
-        contacts: list[Header] = [("Contact", self._listed(b)) for b in self.registrar.lookup(aor, stack.now)]
-        transaction.answer(200, headers=tuple(contacts))
-        self._tell(changes)
-        for binding in self.registrar.lookup(aor, stack.now):
-            if binding.call_id == request.call_id and binding.cseq == request.cseq[0]:
-                stack.after(binding.expires_at - stack.now, self._expire)
-
-    def _listed(self, binding: Binding) -> str:
-        return f"<{binding.contact}>;expires={max(0, round(binding.expires_at - self.stack.now))}"
-
-    def _expire(self) -> None:
-        self._tell(self.registrar.expire(self.stack.now))
-
-    def lost(self, place: Place) -> None:
-        """A phone did not even answer an INVITE: its contacts are gone until it registers again."""
-        self.stack.count("phones_lost")
-        self._tell(self.registrar.drop_at(place, "unreachable"))
-
-    def drop(self, aor: str, reason: str) -> None:
-        """Takes every contact of an address of record away."""
-        self._tell(self.registrar.drop(aor, reason))
-
-    def _tell(self, changes: list[Change]) -> None:
-        for change in changes:
-            b = change.binding
-            if change.up:
-                expires = round(b.expires_at - self.stack.now)
-                self.stack.emit(ContactUp(b.aor, str(b.contact), expires, b.source, b.agent))
-            else:
-                self.stack.emit(ContactDown(b.aor, str(b.contact), change.reason, change.left))

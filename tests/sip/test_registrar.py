@@ -310,12 +310,12 @@ def test_a_day_of_refreshes_leaves_nothing_behind() -> None:
     before = (
         len(stack.transactions),
         len(gateway.endpoint.registrar),
-        len(gateway.endpoint._uas.authenticator._counts),
+        len(gateway.endpoint._uas.admission.authenticator._counts),
     )
     wire.run(82_800)
     wire.log.clear()
     assert (len(stack.transactions), len(gateway.endpoint.registrar)) == before[:2]
-    assert len(gateway.endpoint._uas.authenticator._counts) <= before[2] + 1
+    assert len(gateway.endpoint._uas.admission.authenticator._counts) <= before[2] + 1
     assert len(stack.timers._heap) < 20
     assert gateway.of(ContactDown) == []
 
