@@ -18,7 +18,7 @@ from gateway.flow.words import wish
 from gateway.media import events as media
 from gateway.media.clip import Clip
 from gateway.media.leg import Leg
-from gateway.sip import sdp
+from gateway.sip import offer_answer
 from gateway.speech import ear
 from gateway.speech.pool import Saturated
 
@@ -235,7 +235,7 @@ class CallDriver:
             self._progress.cancel()
             self._progress = None
 
-    def agent_answered(self, agreed: sdp.Agreed) -> None:
+    def agent_answered(self, agreed: offer_answer.Agreed) -> None:
         """The agent's phone answered; `agreed` is what its answer settled."""
         self.agent_progress()
         agent = self.call.ringing

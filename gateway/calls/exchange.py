@@ -32,7 +32,7 @@ from gateway.routing import model as routing
 from gateway.routing import policy
 from gateway.routing.state import State as RoutingState
 from gateway.sip import events as sip
-from gateway.sip import sdp
+from gateway.sip import offer_answer, sdp
 from gateway.sip.transaction import Place
 from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
@@ -175,9 +175,9 @@ class Exchange:
     def _describe(self, leg: Leg, offer: sdp.SessionDescription | None, peer: str) -> sdp.SessionDescription:
         address = self.address_towards(peer)
         if offer is None:  # late offer: ours goes into the 200, theirs comes with the ACK
-            return sdp.offer(address, leg.port, self.codecs)
-        answer = sdp.answer(offer, address, leg.port, self.codecs)
-        self.attach(leg, sdp.agreed(answer, offer, self.codecs))
+            return offer_answer.offer(address, leg.port, self.codecs)
+        answer = offer_answer.answer(offer, address, leg.port, self.codecs)
+        self.attach(leg, offer_answer.agreed(answer, offer, self.codecs))
         return answer
 
     def _begin(
@@ -212,7 +212,7 @@ class Exchange:
         except TrunklineError:  # cancelled a moment ago
             driver.feed(m.CallerLeft("caller cancelled"))
 
-    def attach(self, leg: Leg, media: sdp.Agreed) -> None:
+    def attach(self, leg: Leg, media: offer_answer.Agreed) -> None:
         """Points a leg at what offer and answer settled."""
         leg.attach(
             media.ip,
@@ -316,7 +316,7 @@ class Exchange:
     def invite(self, driver: CallDriver, agent: routing.Agent, leg: Leg, about: Mapping[str, str]) -> str:
         """Calls the agent's phone; the call's story goes along as headers."""
         self._peers[leg] = self._phones[agent.id]
-        offer = sdp.offer(self.address_towards(self._peers[leg][0]), leg.port, self.codecs)
+        offer = offer_answer.offer(self.address_towards(self._peers[leg][0]), leg.port, self.codecs)
         headers = {f"X-Trunkline-{name}": value for name, value in about.items()}
         call = self.endpoint.invite(
             agent.aor,

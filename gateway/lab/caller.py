@@ -23,7 +23,7 @@ from gateway.lab.leg import TICK, Leg, Pacer, Said
 from gateway.lab.script import Amid, Exchange, Listen, Outcome, Press, Speak, Stay, Step, Wait
 from gateway.lab.wire import Sound, level, read_wav, write_wav
 from gateway.sip import events as sip
-from gateway.sip import sdp
+from gateway.sip import offer_answer
 from gateway.sip.config import SipConfig
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.udp import UdpEndpoint
@@ -205,9 +205,9 @@ class Callers:
         if line is None:
             return
         mine = (
-            sdp.offer(self.ip, line.leg.port)
+            offer_answer.offer(self.ip, line.leg.port)
             if event.offer is None
-            else sdp.answer(event.offer, self.ip, line.leg.port)
+            else offer_answer.answer(event.offer, self.ip, line.leg.port)
         )
         self.udp.accept_change(event.call, mine)
 
@@ -243,7 +243,7 @@ class Callers:
                 _sound(step.wav)
         with self.leg() as leg:
             line = Line(uri, leg)
-            offer = sdp.offer(self.ip, leg.port)
+            offer = offer_answer.offer(self.ip, leg.port)
             name = self.udp.invite(target, offer, from_display=display, from_user=caller, headers=headers or {})
             self.lines[name] = line
             try:

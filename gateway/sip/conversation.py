@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gateway.core.errors import SipError
-from gateway.sip import grammar, keys, sdp
+from gateway.sip import grammar, keys, offer_answer, sdp
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import (
     CallConfirmed,
@@ -162,7 +162,7 @@ class Conversation:
         if wait.offer:
             try:
                 answer = sdp.parse(request.body)
-                media = sdp.agreed(self.mine or answer, answer, self.stack.config.codecs)
+                media = offer_answer.agreed(self.mine or answer, answer, self.stack.config.codecs)
             except SipError as error:
                 self.stack.count("bad_answer")
                 self.hangup(f"the answer in the ACK can't be used: {error.what}")
@@ -321,7 +321,7 @@ class Conversation:
             return
         try:
             answer = sdp.parse(response.body)
-            media = sdp.agreed(self.mine or answer, answer, self.stack.config.codecs)
+            media = offer_answer.agreed(self.mine or answer, answer, self.stack.config.codecs)
         except SipError as error:
             self.stack.count("bad_answer")
             self.hangup(f"the answer can't be used: {error.what}")
@@ -388,8 +388,8 @@ def read_offer(stack: Stack, request: Request) -> tuple[SessionDescription | Non
         stack.count("bad_sdp")
         return None, (400, f"Bad SDP: {error.what}", [])
     try:
-        sdp.answer(offer, "127.0.0.1", 9, stack.config.codecs)
-    except sdp.NoCodec:
+        offer_answer.answer(offer, "127.0.0.1", 9, stack.config.codecs)
+    except offer_answer.NoCodec:
         warning = f"305 {stack.config.host} {grammar.quote('No audio stream with PCMU or PCMA over RTP/AVP')}"
         return None, (488, None, [("Warning", warning)])
     return offer, None

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.sip.sdp import Agreed, SessionDescription
+from gateway.sip.offer_answer import Agreed
+from gateway.sip.sdp import SessionDescription
 from gateway.sip.transaction import Place
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gateway.core.errors import SipError
-from gateway.sip import grammar, sdp
+from gateway.sip import grammar, offer_answer, sdp
 from gateway.sip.auth import Account
 from gateway.sip.conversation import Conversation
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallAnswered, CallFailed, CallProgress
 from gateway.sip.message import Header, Request, Response, canonical
-from gateway.sip.sdp import Agreed, SessionDescription
+from gateway.sip.offer_answer import Agreed
+from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import ALLOW, SDP_TYPE, Credentials, Stack
 from gateway.sip.transaction import Place, Transaction
 from gateway.sip.uri import Uri
@@ -176,7 +177,7 @@ class Attempt:
         if not response.body or response.content_type != SDP_TYPE:
             return None, None
         answer = sdp.parse(response.body)
-        media = sdp.agreed(self.call.offer, answer, self.stack.config.codecs)
+        media = offer_answer.agreed(self.call.offer, answer, self.stack.config.codecs)
         branch.theirs = answer
         return answer, media
 
@@ -202,7 +203,10 @@ class Attempt:
         try:
             answer, media = self._answer(branch, response)
             if branch.theirs and not (answer and media):
-                answer, media = branch.theirs, sdp.agreed(self.call.offer, branch.theirs, self.stack.config.codecs)
+                answer, media = (
+                    branch.theirs,
+                    offer_answer.agreed(self.call.offer, branch.theirs, self.stack.config.codecs),
+                )
         except SipError:
             answer = media = None
         if answer and media:

@@ -13,7 +13,7 @@ from gateway.lab import stage
 from gateway.lab.caller import Callers
 from gateway.lab.script import Listen, Press, Wait
 from gateway.sip import events as sip
-from gateway.sip import sdp
+from gateway.sip import offer_answer
 from gateway.sip.auth import Account
 from gateway.sip.config import SipConfig, Trunk
 from gateway.sip.endpoint import Endpoint
@@ -60,7 +60,7 @@ async def test_an_agents_phone_that_sends_no_sound_and_answers_nothing_is_hung_u
         if isinstance(event, sip.Registered):
             registered.set()
         elif isinstance(event, sip.CallOffered) and event.offer is not None:
-            phone.answer(event.call, sdp.answer(event.offer, "127.0.0.1", 9))
+            phone.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 9))
             phone.drain()  # from now on OPTIONS is answered as an unreachable place would be
         elif isinstance(event, sip.CallEnded) and not ended.done():
             ended.set_result(event)

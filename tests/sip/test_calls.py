@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.core.errors import SipError
-from gateway.sip import sdp
+from gateway.sip import offer_answer, sdp
 from gateway.sip.auth import Account, digest, fields, response
 from gateway.sip.events import (
     CallAnswered,
@@ -26,11 +26,11 @@ from gateway.sip.message import Request, parse
 from tests.sip.raw import PHONE, SDP, ask, invite, reply, request, status
 from tests.sip.wire import Node, Wire, pair
 
-OFFER = sdp.offer("10.0.0.1", 4000)
+OFFER = offer_answer.offer("10.0.0.1", 4000)
 
 
 def answer_to(offer: sdp.SessionDescription, ip: str = "10.0.0.2", port: int = 6000) -> sdp.SessionDescription:
-    return sdp.answer(offer, ip, port)
+    return offer_answer.answer(offer, ip, port)
 
 
 def offered() -> tuple[Wire, Node, Node, str, CallOffered]:
@@ -258,7 +258,7 @@ def test_a_late_offer_is_answered_in_the_ack() -> None:
     ask(wire, gateway, invite(body=""))
     offer = gateway.last(CallOffered)
     assert offer.offer is None
-    gateway.answer(offer.call, sdp.offer("10.0.0.2", 6000))
+    gateway.answer(offer.call, offer_answer.offer("10.0.0.2", 6000))
     wire.run(0.1)
     ok = parse(wire.raw[PHONE][-1])
     assert sdp.parse(ok.body).media[0].port == 6000
@@ -271,7 +271,7 @@ def test_a_late_offer_without_an_answer_ends_the_call() -> None:
     wire, _caller, gateway = pair()
     ask(wire, gateway, invite(body=""))
     offer = gateway.last(CallOffered)
-    gateway.answer(offer.call, sdp.offer("10.0.0.2", 6000))
+    gateway.answer(offer.call, offer_answer.offer("10.0.0.2", 6000))
     wire.run(0.1)
     tag = parse(wire.raw[PHONE][-1]).to.tag
     answers = ask(wire, gateway, request("ACK", to_tag=tag, branch="z9hG4bKack"))
@@ -287,10 +287,10 @@ def test_hold_and_resume_by_either_side(direction: str) -> None:
     wire, caller, gateway, theirs, ours = talking()
     asker, call, other = (caller, theirs, gateway) if direction == "caller" else (gateway, ours, caller)
     for wish, expected in (("sendonly", False), ("inactive", False), ("sendrecv", True)):
-        asker.change(call, sdp.offer("10.0.0.1", 4000, direction=wish))
+        asker.change(call, offer_answer.offer("10.0.0.1", 4000, direction=wish))
         wire.run(0.1)
         changed = other.last(OfferChanged)
-        other.accept_change(changed.call, sdp.answer(changed.offer, "10.0.0.2", 6000))
+        other.accept_change(changed.call, offer_answer.answer(changed.offer, "10.0.0.2", 6000))
         wire.run(0.1)
         assert asker.last(ChangeAnswered).media.receive is expected
     versions = [int(m.body.split(b" ")[2]) for _, s, _, m in wire.log if s == asker.place and m.body.startswith(b"v=0")]
@@ -313,7 +313,7 @@ def test_a_change_without_a_common_codec_is_refused_and_the_call_goes_on() -> No
 
 def test_the_user_may_refuse_a_change() -> None:
     wire, caller, gateway, call, _ = talking()
-    caller.change(call, sdp.offer("10.0.0.1", 4002))
+    caller.change(call, offer_answer.offer("10.0.0.1", 4002))
     wire.run(0.1)
     gateway.reject_change(gateway.last(OfferChanged).call, 488)
     wire.run(0.1)
@@ -326,8 +326,8 @@ def test_two_changes_at_once_get_491_and_both_succeed_later() -> None:
     wire, caller, gateway, theirs, ours = talking()
     for node in (caller, gateway):
         node.on_event = accepting(node)
-    caller.change(theirs, sdp.offer("10.0.0.1", 4002))
-    gateway.change(ours, sdp.offer("10.0.0.2", 6002))
+    caller.change(theirs, offer_answer.offer("10.0.0.1", 4002))
+    gateway.change(ours, offer_answer.offer("10.0.0.2", 6002))
     wire.run(0.5)
     assert wire.starts().count("491 INVITE") == 2
     wire.run(10)
@@ -340,7 +340,7 @@ def test_two_changes_at_once_get_491_and_both_succeed_later() -> None:
 def accepting(node: Node) -> Callable[[object], None]:
     def accept(event: object) -> None:
         if isinstance(event, OfferChanged):
-            node.accept_change(event.call, sdp.answer(event.offer, node.place[0], 7000))
+            node.accept_change(event.call, offer_answer.answer(event.offer, node.place[0], 7000))
 
     return accept
 
@@ -386,7 +386,7 @@ def test_a_reinvite_without_an_offer_gets_ours() -> None:
     wire, gateway, tag, call = raw_talk()
     ask(wire, gateway, invite(to_tag=tag, cseq=2, branch="z9hG4bK2", body=""))
     assert gateway.last(OfferChanged).offer is None
-    gateway.accept_change(call, sdp.offer("10.0.0.2", 6010))
+    gateway.accept_change(call, offer_answer.offer("10.0.0.2", 6010))
     wire.run(0.05)
     assert sdp.parse(parse(wire.raw[PHONE][-1]).body).media[0].port == 6010
     ask(wire, gateway, request("ACK", to_tag=tag, cseq=2, branch="z9hG4bKa2", body=SDP))
@@ -492,7 +492,7 @@ def test_a_caller_behind_nat_is_spoken_to_where_it_came_from() -> None:
 def dialling() -> tuple[Wire, Node, str, Request]:
     wire = Wire()
     node = wire.node("10.0.0.2")
-    call = node.invite("sip:x@10.0.0.9", sdp.offer("10.0.0.2", 6000))
+    call = node.invite("sip:x@10.0.0.9", offer_answer.offer("10.0.0.2", 6000))
     wire.run(0.02)
     return wire, node, call, parse(wire.raw[PHONE][0])
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from gateway.core.errors import SipError
-from gateway.sip import sdp
+from gateway.sip import offer_answer
 from gateway.sip.config import Account
 from gateway.sip.events import CallOffered, OfferChanged
 from tests.sip.test_calls import OFFER, talking
@@ -44,7 +44,7 @@ def damage(data: bytes, rng: random.Random) -> bytes:
 def respond(node: Node) -> None:
     """Answers what the last offers ask for."""
     for event in (*node.of(OfferChanged)[-1:], *node.of(CallOffered)[-1:]):
-        mine = sdp.answer(event.offer, "10.0.0.2", 6000) if event.offer else OFFER
+        mine = offer_answer.answer(event.offer, "10.0.0.2", 6000) if event.offer else OFFER
         with contextlib.suppress(SipError):
             (node.accept_change if isinstance(event, OfferChanged) else node.answer)(event.call, mine)
 
@@ -64,7 +64,7 @@ def a_call_in_bad_weather(rng: random.Random) -> int:
         return [0.01]
 
     wire.fate = fate
-    caller.change(theirs, sdp.offer("10.0.0.1", 4002))
+    caller.change(theirs, offer_answer.offer("10.0.0.1", 4002))
     caller.invite("sip:8000@10.0.0.2", OFFER)
     registration = caller.register("sip:10.0.0.2", "sip:ann@10.0.0.2", Account("ann", "x"))
     for _ in range(5):

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from gateway.sip import sdp
+from gateway.core.errors import SipError
+from gateway.sip import offer_answer
 from gateway.sip.config import Trunk
 from gateway.sip.events import (
     CallAnswered,
@@ -32,7 +33,7 @@ class User:
         node.on_event = self.hear
 
     def hear(self, event: SipEvent) -> None:
-        mine = sdp.offer(self.node.place[0], 4000)
+        mine = offer_answer.offer(self.node.place[0], 4000)
         if isinstance(event, CallOffered):
             assert event.offer
             if self.rng.random() < 0.1:
@@ -44,7 +45,7 @@ class User:
             if event.offer is None or self.rng.random() < 0.1:
                 self.node.reject_change(event.call)
             else:
-                self.node.accept_change(event.call, sdp.answer(event.offer, self.node.place[0], 4000))
+                self.node.accept_change(event.call, offer_answer.answer(event.offer, self.node.place[0], 4000))
         elif isinstance(event, (CallAnswered, CallConfirmed)):
             if self.rng.random() < 0.5:
                 self.plan(event.call, "change", 5)
@@ -63,13 +64,13 @@ class User:
             try:
                 if what == "answer":
                     offer = next(e.offer for e in self.node.of(CallOffered) if e.call == call)
-                    self.node.answer(call, sdp.answer(offer, self.node.place[0], 4000))
+                    self.node.answer(call, offer_answer.answer(offer, self.node.place[0], 4000))
                     self.plan(call, "hangup", 40)
                 elif what == "change":
-                    self.node.change(call, sdp.offer(self.node.place[0], 4000 + 2 * self.rng.randint(0, 9)))
+                    self.node.change(call, offer_answer.offer(self.node.place[0], 4000 + 2 * self.rng.randint(0, 9)))
                 else:
                     self.node.hangup(call, "enough")
-            except sdp.SipError:
+            except SipError:
                 continue
 
 
@@ -93,7 +94,7 @@ def test_every_call_ends_on_both_sides_whatever_the_link_does(seed: int) -> None
     for step in range(240):
         if step < 120 and rng.random() < 0.4:
             at = rng.randint(0, 1)
-            call = nodes[at].invite(f"sip:8000@10.0.0.{2 - at}", sdp.offer(nodes[at].place[0], 4000))
+            call = nodes[at].invite(f"sip:8000@10.0.0.{2 - at}", offer_answer.offer(nodes[at].place[0], 4000))
             placed.append((nodes[at], call))
             if rng.random() < 0.3:
                 users[at].plan(call, "hangup", 4)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sip import sdp
+from gateway.sip import offer_answer
 from gateway.sip.config import Account, Trunk
 from gateway.sip.events import (
     CallAnswered,
@@ -45,7 +45,7 @@ async def test_sipp_calls_and_hangs_up(tmp_path: Path) -> None:
     offered = await node.wait(CallOffered)
     assert (offered.caller, offered.dialled, offered.trunk) == ("1001", "8000", "loopback")
     node.udp.ring(offered.call)
-    node.udp.answer(offered.call, sdp.answer(offered.offer, "127.0.0.1", 6000))
+    node.udp.answer(offered.call, offer_answer.answer(offered.offer, "127.0.0.1", 6000))
     await node.wait(CallConfirmed)
     assert (await node.wait(CallEnded)).by_peer
     await sipp.good()
@@ -62,7 +62,7 @@ async def test_sipp_registers_and_is_called(tmp_path: Path) -> None:
     up = await node.wait(ContactUp)
     assert up.aor == "sip:ann@127.0.0.1"
     call = node.udp.invite(
-        f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000), headers={"X-Trunkline-Intent": "loan"}
+        f"sip:x@127.0.0.1:{phone.port}", offer_answer.offer("127.0.0.1", 6000), headers={"X-Trunkline-Intent": "loan"}
     )
     assert (await node.wait(CallProgress)).status == 180
     answered = await node.wait(CallAnswered)
@@ -87,24 +87,24 @@ async def test_baresip_registers_calls_is_called_holds_and_leaves(tmp_path: Path
     phone = await Baresip.start(tmp_path, account)
     try:
         assert (await node.wait(ContactUp)).aor == "sip:ann@127.0.0.1"
-        call = node.udp.invite("ann", sdp.offer("127.0.0.1", 6000), from_user="1001", from_display="Caller")
+        call = node.udp.invite("ann", offer_answer.offer("127.0.0.1", 6000), from_user="1001", from_display="Caller")
         answered = await node.wait(CallAnswered)
         assert answered.media.send
-        node.udp.change(call, sdp.offer("127.0.0.1", 6000, direction="sendonly"))
+        node.udp.change(call, offer_answer.offer("127.0.0.1", 6000, direction="sendonly"))
         assert not (await node.wait(ChangeAnswered)).media.receive
-        node.udp.change(call, sdp.offer("127.0.0.1", 6002))
+        node.udp.change(call, offer_answer.offer("127.0.0.1", 6002))
         assert (await node.wait(ChangeAnswered)).media.receive
         node.udp.hangup(call)
         await node.wait(CallEnded)
         await phone.order("dial", f"sip:8000@127.0.0.1:{node.udp.port}")
         offered = await node.wait(CallOffered)
         assert offered.aor == "sip:ann@127.0.0.1"
-        node.udp.answer(offered.call, sdp.answer(offered.offer, "127.0.0.1", 6000))
+        node.udp.answer(offered.call, offer_answer.answer(offered.offer, "127.0.0.1", 6000))
         await node.wait(CallConfirmed)
         await phone.order("hold")
         held = await node.wait(OfferChanged)
-        assert sdp.answer(held.offer, "127.0.0.1", 6000).media[0].direction == "recvonly"
-        node.udp.accept_change(offered.call, sdp.answer(held.offer, "127.0.0.1", 6000))
+        assert offer_answer.answer(held.offer, "127.0.0.1", 6000).media[0].direction == "recvonly"
+        node.udp.accept_change(offered.call, offer_answer.answer(held.offer, "127.0.0.1", 6000))
         await phone.order("hangup")
         assert (await node.wait(CallEnded)).by_peer
     finally:
@@ -140,7 +140,7 @@ async def test_pyvoip_registers_and_is_called(pyvoip: str) -> None:
     node = await gateway()
     phone = await start_pyvoip(pyvoip, node)
     await node.wait(ContactUp)
-    call = node.udp.invite("ann", sdp.offer("127.0.0.1", free_port()))
+    call = node.udp.invite("ann", offer_answer.offer("127.0.0.1", free_port()))
     assert (await node.wait(CallAnswered)).media.dtmf_payload == 101
     node.udp.hangup(call)
     await node.wait(CallEnded)
@@ -157,7 +157,7 @@ async def test_pyvoip_calls_with_credentials_and_hangs_up(pyvoip: str) -> None:
     offered = await node.wait(CallOffered)
     assert (offered.aor, offered.trunk) == ("sip:ann@127.0.0.1", None)
     node.udp.ring(offered.call)
-    node.udp.answer(offered.call, sdp.answer(offered.offer, "127.0.0.1", free_port()))
+    node.udp.answer(offered.call, offer_answer.answer(offered.offer, "127.0.0.1", free_port()))
     assert (await node.wait(CallEnded)).by_peer
     assert "hung up" in await leave(phone)
     await node.udp.close()
@@ -168,7 +168,11 @@ async def test_pyvoip_calls_with_credentials_and_hangs_up(pyvoip: str) -> None:
 
 async def answering(node: Running) -> CallOffered:
     offered = await node.wait(CallOffered)
-    mine = sdp.answer(offered.offer, "127.0.0.1", 6000) if offered.offer else sdp.offer("127.0.0.1", 6000)
+    mine = (
+        offer_answer.answer(offered.offer, "127.0.0.1", 6000)
+        if offered.offer
+        else offer_answer.offer("127.0.0.1", 6000)
+    )
     node.udp.answer(offered.call, mine)
     return offered
 
@@ -189,7 +193,7 @@ async def test_sipp_holds_and_resumes(tmp_path: Path) -> None:
     offered = await answering(node)
     for _ in range(2):
         changed = await node.wait(OfferChanged)
-        node.udp.accept_change(offered.call, sdp.answer(changed.offer, "127.0.0.1", 6000))
+        node.udp.accept_change(offered.call, offer_answer.answer(changed.offer, "127.0.0.1", 6000))
     assert (await node.wait(CallEnded)).by_peer
     await sipp.good()
     await node.udp.close()
@@ -246,7 +250,7 @@ async def test_sipp_is_refused(tmp_path: Path) -> None:
 async def test_a_busy_sipp_phone(tmp_path: Path) -> None:
     node = await gateway()
     phone = await Sipp.start("busy_phone", tmp_path)
-    node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000))
+    node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", offer_answer.offer("127.0.0.1", 6000))
     assert (await node.wait(CallFailed)).status == 486
     await phone.good()
     await node.udp.close()
@@ -255,7 +259,7 @@ async def test_a_busy_sipp_phone(tmp_path: Path) -> None:
 async def test_a_sipp_phone_that_only_rings_is_cancelled(tmp_path: Path) -> None:
     node = await gateway()
     phone = await Sipp.start("ringing_phone", tmp_path)
-    call = node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000))
+    call = node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", offer_answer.offer("127.0.0.1", 6000))
     await node.wait(CallProgress)
     node.udp.hangup(call, "ring time is over")
     assert (await node.wait(CallFailed)).status == 487
@@ -266,7 +270,7 @@ async def test_a_sipp_phone_that_only_rings_is_cancelled(tmp_path: Path) -> None
 async def test_sipp_asks_for_credentials_before_it_answers(tmp_path: Path) -> None:
     node = await gateway(credentials=(Account("us", "pw", realm="pbx"),))
     phone = await Sipp.start("auth_phone", tmp_path)
-    call = node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", sdp.offer("127.0.0.1", 6000))
+    call = node.udp.invite(f"sip:x@127.0.0.1:{phone.port}", offer_answer.offer("127.0.0.1", 6000))
     await node.wait(CallAnswered)
     node.udp.hangup(call)
     await phone.good()
@@ -277,7 +281,7 @@ async def test_a_hundred_sipp_calls_with_lost_packets(tmp_path: Path) -> None:
     """One in ten of sipp's packets is lost, in both directions; sipp repeats, and so do we."""
     node = await gateway(base=Base(t1=0.1))
     node.on_event = lambda event: (
-        node.udp.answer(event.call, sdp.answer(event.offer, "127.0.0.1", 6000))
+        node.udp.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 6000))
         if isinstance(event, CallOffered)
         else None
     )

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.sip import sdp
+from gateway.sip import offer_answer
 from gateway.sip.auth import Account, credentials, read_challenges
 from gateway.sip.config import Trunk
 from gateway.sip.events import (
@@ -175,11 +175,11 @@ def test_we_register_refresh_are_called_and_leave(algorithms: tuple[str, ...]) -
     wire.run(1000)
     assert gateway.of(ContactDown) == []
     assert len(phone.of(Registered)) == 10
-    call = gateway.invite("ann", sdp.offer("10.0.0.2", 6000), headers={"X-Trunkline-Intent": "loan"})
+    call = gateway.invite("ann", offer_answer.offer("10.0.0.2", 6000), headers={"X-Trunkline-Intent": "loan"})
     wire.run(0.1)
     offered = phone.last(CallOffered)
     assert (offered.dialled, offered.headers["X-Trunkline-Intent"]) == ("ann", "loan")
-    phone.answer(offered.call, sdp.answer(offered.offer, "10.0.0.1", 4000))
+    phone.answer(offered.call, offer_answer.answer(offered.offer, "10.0.0.1", 4000))
     wire.run(0.1)
     assert gateway.last(CallAnswered).call == call
     gateway.hangup(call)
@@ -233,7 +233,7 @@ def ringing() -> tuple[Wire, Node, Node, Node, str]:
         phone.register("sip:10.0.0.2", AOR, ANN)
         phones.append(phone)
     wire.run(1)
-    call = gateway.invite("sip:ann@10.0.0.2", sdp.offer("10.0.0.2", 6000))
+    call = gateway.invite("sip:ann@10.0.0.2", offer_answer.offer("10.0.0.2", 6000))
     wire.run(0.1)
     for phone in phones:
         phone.ring(phone.last(CallOffered).call)
@@ -244,7 +244,7 @@ def ringing() -> tuple[Wire, Node, Node, Node, str]:
 def test_all_phones_ring_and_the_first_answer_wins() -> None:
     wire, gateway, one, two, call = ringing()
     offered = two.last(CallOffered)
-    two.answer(offered.call, sdp.answer(offered.offer, "10.0.0.12", 4000))
+    two.answer(offered.call, offer_answer.answer(offered.offer, "10.0.0.12", 4000))
     wire.run(0.2)
     answered = gateway.last(CallAnswered)
     assert (answered.call, answered.media.ip) == (call, "10.0.0.12")
@@ -256,7 +256,7 @@ def test_two_answers_at_once_keep_one() -> None:
     wire, gateway, one, two, _call = ringing()
     for phone in (one, two):
         offered = phone.last(CallOffered)
-        phone.answer(offered.call, sdp.answer(offered.offer, phone.place[0], 4000))
+        phone.answer(offered.call, offer_answer.answer(offered.offer, phone.place[0], 4000))
     wire.run(1)
     assert len(gateway.of(CallAnswered)) == 1
     assert sorted(len(phone.endpoint.calls) for phone in (one, two)) == [0, 1]
@@ -285,7 +285,7 @@ def test_a_phone_that_vanished_is_taken_off_the_book_when_it_is_called() -> None
     gateway.hangup(call)
     wire.run(1)
     del wire.nodes[one.place]
-    second = gateway.invite("ann", sdp.offer("10.0.0.2", 6000))
+    second = gateway.invite("ann", offer_answer.offer("10.0.0.2", 6000))
     gateway.unreachable(one.place)
     down = gateway.last(ContactDown)
     assert (down.contact, down.reason, down.left) == ("sip:ann@10.0.0.11:5060", "unreachable", 1)

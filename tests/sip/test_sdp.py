@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import SipError
-from gateway.sip import sdp
-from gateway.sip.sdp import NoCodec
+from gateway.sip import offer_answer, sdp
+from gateway.sip.offer_answer import NoCodec
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\n"
 
@@ -22,7 +22,7 @@ def offered(*lines: str, c: str = "c=IN IP4 10.0.0.9") -> sdp.SessionDescription
 
 
 def test_an_offer_says_what_a_phone_needs() -> None:
-    text = str(sdp.offer("10.0.0.2", 6000))
+    text = str(offer_answer.offer("10.0.0.2", 6000))
     assert text.splitlines() == [
         "v=0",
         "o=- 0 0 IN IP4 10.0.0.2",
@@ -33,7 +33,7 @@ def test_an_offer_says_what_a_phone_needs() -> None:
         "a=rtpmap:0 PCMU/8000",
         "a=rtpmap:8 PCMA/8000",
         "a=rtpmap:101 telephone-event/8000",
-        "a=fmtp:101 0-16",
+        "a=fmtp:101 0-15",
         "a=ptime:20",
         "a=sendrecv",
     ]
@@ -41,13 +41,13 @@ def test_an_offer_says_what_a_phone_needs() -> None:
 
 def test_our_first_codec_of_the_offer_wins_and_keys_keep_its_number() -> None:
     offer = offered("m=audio 4000 RTP/AVP 18 8 0 96", "a=rtpmap:96 telephone-event/8000", "a=ptime:30")
-    answer = sdp.answer(offer, "10.0.0.2", 6000, ["PCMA", "PCMU"])
+    answer = offer_answer.answer(offer, "10.0.0.2", 6000, ["PCMA", "PCMU"])
     assert answer.media[0].formats == ("8", "96")
     assert answer.media[0].ptime == 20
-    agreed = sdp.agreed(answer, offer)
+    agreed = offer_answer.agreed(answer, offer)
     assert (agreed.ip, agreed.port, agreed.payload, agreed.encoding) == ("10.0.0.9", 4000, 8, "PCMA")
     assert agreed.dtmf_payload == 96
-    assert sdp.agreed(offer, answer).payload == 8
+    assert offer_answer.agreed(offer, answer).payload == 8
 
 
 EVERY = ["opus", "G722", "PCMU", "PCMA", "L16"]
@@ -75,39 +75,41 @@ def test_keys_and_noise_are_those_of_the_codecs_clock(
     liking: list[str], formats: tuple[str, ...], encoding: str, keys: int, noise: int
 ) -> None:
     offer = offered(*WIDE)
-    answer = sdp.parse(sdp.answer(offer, "10.0.0.2", 6000, liking).encode())
+    answer = sdp.parse(offer_answer.answer(offer, "10.0.0.2", 6000, liking).encode())
     assert answer.media[0].formats == formats
-    agreed = sdp.agreed(answer, offer, liking)
+    agreed = offer_answer.agreed(answer, offer, liking)
     assert (agreed.payload, agreed.encoding) == (int(formats[0]), encoding)
     assert (agreed.dtmf_payload, agreed.noise_payload) == (keys, noise)
 
 
 def test_opus_is_written_as_its_rfc_has_it() -> None:
-    answer = str(sdp.answer(offered(*WIDE), "10.0.0.2", 6000, ["opus"]))
+    answer = str(offer_answer.answer(offered(*WIDE), "10.0.0.2", 6000, ["opus"]))
     assert "a=rtpmap:107 opus/48000/2\r\n" in answer
     assert "a=fmtp:107 maxplaybackrate=16000;useinbandfec=1\r\n" in answer
     with pytest.raises(NoCodec):
-        sdp.answer(offered("m=audio 4000 RTP/AVP 107", "a=rtpmap:107 opus/48000"), "10.0.0.2", 6000, ["opus"])
+        offer_answer.answer(offered("m=audio 4000 RTP/AVP 107", "a=rtpmap:107 opus/48000"), "10.0.0.2", 6000, ["opus"])
 
 
 def test_all_that_the_peer_may_send_is_named() -> None:
-    agreed = sdp.agreed(sdp.answer(offered(*WIDE), "10.0.0.2", 6000, EVERY), offered(*WIDE), EVERY)
+    agreed = offer_answer.agreed(offer_answer.answer(offered(*WIDE), "10.0.0.2", 6000, EVERY), offered(*WIDE), EVERY)
     assert agreed.codecs == {0: "PCMU", 8: "PCMA", 9: "G722", 107: "opus", 118: "L16/16000", 119: "L16/8000"}
 
 
 def test_an_offer_names_every_codec_and_keys_at_each_clock() -> None:
-    offer = sdp.offer("10.0.0.2", 6000, EVERY)
+    offer = offer_answer.offer("10.0.0.2", 6000, EVERY)
     (stream,) = sdp.parse(offer.encode()).media
     assert stream.formats == ("96", "9", "0", "8", "97", "98", "101", "102", "103")
     assert [(c.payload, c.rate) for c in stream.codecs if c.is_dtmf] == [(101, 8000), (102, 48000), (103, 16000)]
     answer = offered("m=audio 4000 RTP/AVP 111 102", "a=rtpmap:111 opus/48000/2", "a=rtpmap:102 telephone-event/48000")
-    agreed = sdp.agreed(offer, answer, EVERY)
+    agreed = offer_answer.agreed(offer, answer, EVERY)
     assert (agreed.payload, agreed.encoding, agreed.dtmf_payload) == (111, "opus", 102)
     assert agreed.codecs[96] == "opus", "the peer sends under our number, and is sent its own"
 
 
 def test_of_an_answer_with_several_codecs_the_first_is_sent() -> None:
-    agreed = sdp.agreed(sdp.offer("10.0.0.2", 6000, EVERY), offered("m=audio 4000 RTP/AVP 8 9 0"), EVERY)
+    agreed = offer_answer.agreed(
+        offer_answer.offer("10.0.0.2", 6000, EVERY), offered("m=audio 4000 RTP/AVP 8 9 0"), EVERY
+    )
     assert (agreed.encoding, agreed.codecs) == ("PCMA", {**agreed.codecs, 8: "PCMA", 9: "G722", 0: "PCMU"})
 
 
@@ -123,22 +125,22 @@ def test_of_an_answer_with_several_codecs_the_first_is_sent() -> None:
 )
 def test_where_reports_go(lines: tuple[str, ...], port: int | None) -> None:
     offer = offered("m=audio 4000 RTP/AVP 0", *lines)
-    answer = sdp.answer(offer, "10.0.0.2", 6000)
-    assert sdp.agreed(answer, offer).rtcp_port == port
+    answer = offer_answer.answer(offer, "10.0.0.2", 6000)
+    assert offer_answer.agreed(answer, offer).rtcp_port == port
     assert (("rtcp-mux", None) in answer.media[0].attributes) == (port == 0)
 
 
 def test_a_dynamic_number_may_stand_for_pcma() -> None:
     offer = offered("m=audio 4000 RTP/AVP 97", "a=rtpmap:97 pcma/8000")
-    answer = sdp.answer(offer, "10.0.0.2", 6000)
+    answer = offer_answer.answer(offer, "10.0.0.2", 6000)
     assert answer.media[0].formats == ("97",)
-    assert sdp.agreed(answer, offer).payload == 97
-    assert sdp.agreed(answer, offer).dtmf_payload == -1
+    assert offer_answer.agreed(answer, offer).payload == 97
+    assert offer_answer.agreed(answer, offer).dtmf_payload == -1
 
 
 def test_our_order_of_codecs_may_leave_one_out() -> None:
     offer = offered("m=audio 4000 RTP/AVP 0 8")
-    assert sdp.answer(offer, "10.0.0.2", 6000, ["PCMA"]).media[0].formats == ("8",)
+    assert offer_answer.answer(offer, "10.0.0.2", 6000, ["PCMA"]).media[0].formats == ("8",)
 
 
 def test_every_other_stream_is_refused_with_port_0_in_its_place() -> None:
@@ -150,7 +152,7 @@ def test_every_other_stream_is_refused_with_port_0_in_its_place() -> None:
         "m=audio 4008 RTP/AVP 0",
         "m=image 4010 udptl t38",
     )
-    answer = sdp.answer(offer, "10.0.0.2", 6000)
+    answer = offer_answer.answer(offer, "10.0.0.2", 6000)
     assert [(m.kind, m.port, m.protocol) for m in answer.media] == [
         ("video", 0, "RTP/AVP"),
         ("audio", 0, "RTP/AVP"),
@@ -159,9 +161,9 @@ def test_every_other_stream_is_refused_with_port_0_in_its_place() -> None:
         ("audio", 0, "RTP/AVP"),
         ("image", 0, "udptl"),
     ]
-    assert sdp.agreed(answer, offer).port == 4006
+    assert offer_answer.agreed(answer, offer).port == 4006
     again = sdp.parse(answer.encode())
-    assert sdp.agreed(again, offer).port == 4006
+    assert offer_answer.agreed(again, offer).port == 4006
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_every_other_stream_is_refused_with_port_0_in_its_place() -> None:
 )
 def test_offers_that_cannot_be_taken(lines: tuple[str, ...]) -> None:
     with pytest.raises(NoCodec):
-        sdp.answer(offered(*lines), "10.0.0.2", 6000)
+        offer_answer.answer(offered(*lines), "10.0.0.2", 6000)
 
 
 HOLDS = [
@@ -202,16 +204,16 @@ def test_holds_are_answered_in_kind(
 ) -> None:
     media, flag, c = "m=audio 4000 RTP/AVP 0", f"a={theirs}", f"c=IN IP4 {address}"
     offer = offered(flag, media, c=c) if level == "session" else offered(media, c, flag, c="")
-    answer = sdp.answer(offer, "10.0.0.2", 6000, direction=wish)
+    answer = offer_answer.answer(offer, "10.0.0.2", 6000, direction=wish)
     assert answer.media[0].direction == ours
-    agreed = sdp.agreed(answer, offer)
+    agreed = offer_answer.agreed(answer, offer)
     assert (agreed.send, agreed.receive) == (sends, hears)
     assert agreed.held is not sends
 
 
 def test_a_streams_own_address_goes_before_the_sessions() -> None:
     offer = offered("m=audio 4000 RTP/AVP 0", "c=IN IP6 2001:db8::7")
-    assert sdp.agreed(sdp.answer(offer, "10.0.0.2", 6000), offer).ip == "2001:db8::7"
+    assert offer_answer.agreed(offer_answer.answer(offer, "10.0.0.2", 6000), offer).ip == "2001:db8::7"
 
 
 @pytest.mark.parametrize(
@@ -283,12 +285,12 @@ def test_what_is_written_is_read_back(media: list[sdp.Media]) -> None:
 def test_an_answer_mirrors_the_offers_streams_and_settles_at_most_one(media: list[sdp.Media], wish: str) -> None:
     offer = sdp.SessionDescription(tuple(media), "10.0.0.9")
     try:
-        answer = sdp.answer(offer, "10.0.0.2", 6000, EVERY, direction=wish)
+        answer = offer_answer.answer(offer, "10.0.0.2", 6000, EVERY, direction=wish)
     except NoCodec:
         return
     assert [m.protocol for m in answer.media] == [m.protocol for m in offer.media]
     assert sum(m.port > 0 for m in answer.media) == 1
-    ours, theirs = sdp.agreed(answer, offer, EVERY), sdp.agreed(offer, answer, EVERY)
+    ours, theirs = offer_answer.agreed(answer, offer, EVERY), offer_answer.agreed(offer, answer, EVERY)
     assert (ours.send, ours.receive) == (theirs.receive, theirs.send)
     assert (ours.payload, ours.encoding, ours.dtmf_payload) == (theirs.payload, theirs.encoding, theirs.dtmf_payload)
     assert ours.codecs[ours.payload] == ours.encoding

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gateway.core.errors import PortBusy
-from gateway.sip import sdp
+from gateway.sip import offer_answer
 from gateway.sip.config import SipConfig, Trunk
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.events import CallAnswered, CallEnded, CallFailed, CallOffered, OptionsAnswered
@@ -32,7 +32,7 @@ async def test_a_busy_port_is_named_with_its_holder() -> None:
 
 async def test_a_phone_that_is_gone_fails_long_before_any_timer() -> None:
     node = await Running.start()
-    call = node.udp.invite(f"sip:x@127.0.0.1:{free_port()}", sdp.offer("127.0.0.1", 6000))
+    call = node.udp.invite(f"sip:x@127.0.0.1:{free_port()}", offer_answer.offer("127.0.0.1", 6000))
     assert node.events == []
     failed = await node.wait(CallFailed, 10)
     assert (failed.call, failed.status) == (call, 503)
@@ -57,11 +57,11 @@ async def test_closing_ends_calls_and_gives_the_port_back() -> None:
     node = await Running.start()
     other = await Running.start(trunks=(LOOPBACK,), destinations=("8000",))
     other.on_event = lambda event: (
-        other.udp.answer(event.call, sdp.answer(event.offer, "127.0.0.1", 6002))
+        other.udp.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 6002))
         if isinstance(event, CallOffered)
         else None
     )
-    node.udp.invite(f"sip:8000@127.0.0.1:{other.udp.port}", sdp.offer("127.0.0.1", 6000))
+    node.udp.invite(f"sip:8000@127.0.0.1:{other.udp.port}", offer_answer.offer("127.0.0.1", 6000))
     await node.wait(CallAnswered)
     port = node.udp.port
     await node.udp.close("closing down")
@@ -76,7 +76,7 @@ async def test_closing_does_not_wait_for_ever_for_a_peer_that_is_silent() -> Non
     node = await Running.start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        node.udp.invite(f"sip:x@127.0.0.1:{silent.getsockname()[1]}", sdp.offer("127.0.0.1", 6000))
+        node.udp.invite(f"sip:x@127.0.0.1:{silent.getsockname()[1]}", offer_answer.offer("127.0.0.1", 6000))
         await asyncio.wait_for(node.udp.close(patience=0.2), 10)
 
 
@@ -102,7 +102,7 @@ async def test_a_user_that_raises_does_not_stop_the_loop() -> None:
 
     node.on_event = refuse
     other = await Running.start()
-    call = other.udp.invite(f"sip:8000@127.0.0.1:{node.udp.port}", sdp.offer("127.0.0.1", 6000))
+    call = other.udp.invite(f"sip:8000@127.0.0.1:{node.udp.port}", offer_answer.offer("127.0.0.1", 6000))
     await node.wait(CallOffered)
     other.udp.hangup(call)
     other.udp.options(f"sip:127.0.0.1:{node.udp.port}")
