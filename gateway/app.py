@@ -42,8 +42,8 @@ from gateway.observe.metrics import Metrics
 from gateway.routing import policy
 from gateway.sip.auth import Account
 from gateway.sip.config import SipConfig, Trunk
+from gateway.sip.edge import Edge, Listen
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.udp import UdpEndpoint
 from gateway.speech.ears import Ears
 from gateway.speech.pool import Saturated
 from gateway.speech.tts_voices import voices
@@ -74,7 +74,7 @@ class Gateway:
         self.roster = Roster(())
         self.seen: dict[Path, float] = {}
         self.exchange: Exchange
-        self.sip: UdpEndpoint
+        self.sip: Edge
         self.http_port = 0
         self.ready = False
         self._reloading = asyncio.Lock()
@@ -209,7 +209,7 @@ class Gateway:
             codecs=config.codecs,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
-        self.sip = await UdpEndpoint.open(Endpoint(settings), host, port, exchange.on_sip)
+        self.sip = await Edge.open(Endpoint(settings), [Listen("udp", host, port)], exchange.on_sip)
         self.sip.drain()
         stack.push_async_callback(self.sip.close)
         exchange.endpoint = self.sip

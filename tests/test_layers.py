@@ -31,7 +31,9 @@ PURE = (
     "gateway/routing/",
     *(f"gateway/calls/{name}" for name in ("reducer", "carry", "turns", "handover", "announce", "units", "model")),
 )
-SOCKETS = {"gateway/sip/udp.py", "gateway/sip/tcp.py", "gateway/sip/tls.py", "gateway/sip/websocket.py"}
+SOCKETS = {
+    f"gateway/sip/{name}.py" for name in ("edge", "verbs", "udp", "streams", "websocket", "certificates", "resolver")
+}
 IMPURE = {"asyncio", "socket", "time", "threading", "select", "selectors"}
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 

@@ -33,8 +33,8 @@ from gateway.routing import policy
 from gateway.routing.state import State as RoutingState
 from gateway.sip import events as sip
 from gateway.sip import offer_answer, sdp
-from gateway.sip.transaction import Place
-from gateway.sip.udp import UdpEndpoint
+from gateway.sip.edge import Edge
+from gateway.sip.place import Place
 from gateway.speech.ears import Ears
 from gateway.store.calls import CallStore
 
@@ -71,7 +71,7 @@ class Exchange:
     routing_state: RoutingState
     codecs: tuple[str, ...] = ("PCMU", "PCMA")
     max_calls: int = 200
-    endpoint: UdpEndpoint = field(init=False)
+    endpoint: Edge = field(init=False)
     """Set by the composition root before the first event: the endpoint's events come here."""
     on_write: Callable[[m.Call, str, dict[str, object]], None] | None = None
     calls: dict[str, CallDriver] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Exchange:
     _lifelines: Lifelines = field(init=False)
 
     def __post_init__(self) -> None:
-        self._lifelines = Lifelines(lambda uri: self.endpoint.options(uri))
+        self._lifelines = Lifelines(lambda phone: self.endpoint.options(phone))
 
     # --- events of calls ------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class Exchange:
             self.endpoint.reject(event.call, 503, "Service Unavailable")
             return
         try:
-            local = self._describe(leg, event.offer, event.source[0])
+            local = self._describe(leg, event.offer, event.source.ip)
         except TrunklineError as error:
             leg.close()
             self.metrics.refused("no common codec")
@@ -273,7 +273,7 @@ class Exchange:
             self.endpoint.reject_change(event.call)
             return
         try:
-            self.endpoint.accept_change(event.call, self._describe(leg, event.offer, self._peers[leg][0]))
+            self.endpoint.accept_change(event.call, self._describe(leg, event.offer, self._peers[leg].ip))
         except TrunklineError:
             self.endpoint.reject_change(event.call)
 
@@ -316,7 +316,7 @@ class Exchange:
     def invite(self, driver: CallDriver, agent: routing.Agent, leg: Leg, about: Mapping[str, str]) -> str:
         """Calls the agent's phone; the call's story goes along as headers."""
         self._peers[leg] = self._phones[agent.id]
-        offer = offer_answer.offer(self.address_towards(self._peers[leg][0]), leg.port, self.codecs)
+        offer = offer_answer.offer(self.address_towards(self._peers[leg].ip), leg.port, self.codecs)
         headers = {f"X-Trunkline-{name}": value for name, value in about.items()}
         call = self.endpoint.invite(
             agent.aor,
@@ -340,10 +340,9 @@ class Exchange:
         leg = driver.agent_leg if agent else driver.leg
         if leg is None or leg not in self._peers:
             return
-        host, port = self._peers[leg]
         gone = driver.agent_vanished if agent else driver.caller_vanished
         wait = AGENT_SILENCE_S if agent else CALLER_SILENCE_S
-        self._lifelines.silent((driver.call.id, agent), f"sip:{host}:{port}", wait, lambda: leg in self._held, gone)
+        self._lifelines.silent((driver.call.id, agent), self._peers[leg], wait, lambda: leg in self._held, gone)
 
     def silence_over(self, driver: CallDriver, *, agent: bool) -> None:
         self._lifelines.heard((driver.call.id, agent))

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from gateway.sip.place import Place
+
 PROBE_S = 4.0
 """A phone that does not answer OPTIONS within this time is gone."""
 
@@ -15,7 +17,7 @@ NO_ANSWER = (408, 503)
 
 @dataclass(slots=True)
 class _Line:
-    uri: str
+    phone: Place
     wait_s: float
     held: Callable[[], bool]
     gone: Callable[[], None]
@@ -26,18 +28,18 @@ class _Line:
 class Lifelines:
     """Phones that sent nothing lately. `options` asks one whether it is there and gives the question's handle."""
 
-    def __init__(self, options: Callable[[str], str]) -> None:
+    def __init__(self, options: Callable[[Place], str]) -> None:
         self._options = options
         self._lines: dict[Hashable, _Line] = {}
 
     def silent(
-        self, key: Hashable, uri: str, wait_s: float, held: Callable[[], bool], gone: Callable[[], None]
+        self, key: Hashable, phone: Place, wait_s: float, held: Callable[[], bool], gone: Callable[[], None]
     ) -> None:
-        """Nothing comes from the phone at `uri`. After `wait_s` seconds more it is asked; `gone` is called where it
+        """Nothing comes from the phone. After `wait_s` seconds more it is asked; `gone` is called where it
         does not answer. While `held()` is true silence is expected."""
         if key not in self._lines:
             timer = asyncio.get_running_loop().call_later(wait_s, self._ask, key)
-            self._lines[key] = _Line(uri, wait_s, held, gone, timer)
+            self._lines[key] = _Line(phone, wait_s, held, gone, timer)
 
     def heard(self, key: Hashable) -> None:
         """It sends again, or the call is over."""
@@ -65,7 +67,7 @@ class Lifelines:
             self._again(key, line)
             return
         line.timer = asyncio.get_running_loop().call_later(PROBE_S, self._gone, key)
-        line.ping = self._options(line.uri)
+        line.ping = self._options(line.phone)
 
     def _gone(self, key: Hashable) -> None:
         line = self._lines.pop(key, None)

@@ -22,11 +22,11 @@ from gateway.core.errors import MediaError, TrunklineError
 from gateway.lab.leg import TICK, Leg, Pacer, Said
 from gateway.lab.script import Amid, Exchange, Listen, Outcome, Press, Speak, Stay, Step, Wait
 from gateway.lab.wire import Sound, level, read_wav, write_wav
+from gateway.sip import edge, offer_answer
 from gateway.sip import events as sip
-from gateway.sip import offer_answer
 from gateway.sip.config import SipConfig
+from gateway.sip.edge import Edge
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.udp import UdpEndpoint
 from gateway.speech.tts_voices import voices
 
 POLL_S = 0.01
@@ -179,21 +179,21 @@ class Callers:
 
     async def __aenter__(self) -> Callers:
         endpoint = Endpoint(SipConfig(domain=self.ip, host=self.ip, user="caller", user_agent="Trunkline caller"))
-        self.udp = await UdpEndpoint.open(endpoint, self.ip, self.port, self.take)
-        self.port = self.udp.port
+        self.edge = await Edge.open(endpoint, [edge.Listen("udp", self.ip, self.port)], self.take)
+        self.port = self.edge.port
         self.pacer.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.udp.close()
+        await self.edge.close()
         self.pacer.stop()
 
     def take(self, event: sip.SipEvent) -> None:
         """Hand an event to the line it is about; calls that come in are not for a caller."""
         if isinstance(event, sip.CallOffered):
-            self.udp.reject(event.call, 486)
+            self.edge.reject(event.call, 486)
         elif isinstance(event, sip.OfferChanged):
             self.accept_change(event)
         elif (line := self.lines.get(getattr(event, "call", ""))) is not None:
@@ -209,7 +209,7 @@ class Callers:
             if event.offer is None
             else offer_answer.answer(event.offer, self.ip, line.leg.port)
         )
-        self.udp.accept_change(event.call, mine)
+        self.edge.accept_change(event.call, mine)
 
     @contextmanager
     def leg(self) -> Iterator[Leg]:
@@ -244,7 +244,7 @@ class Callers:
         with self.leg() as leg:
             line = Line(uri, leg)
             offer = offer_answer.offer(self.ip, leg.port)
-            name = self.udp.invite(target, offer, from_display=display, from_user=caller, headers=headers or {})
+            name = self.edge.invite(target, offer, from_display=display, from_user=caller, headers=headers or {})
             self.lines[name] = line
             try:
                 async with asyncio.timeout(seconds):
@@ -275,7 +275,7 @@ class Callers:
         """BYE or CANCEL, then wait for the end to be confirmed."""
         if line.over:
             return
-        self.udp.hangup(name)
+        self.edge.hangup(name)
         with suppress(TimeoutError):
             await asyncio.wait_for(line.ended.wait(), 5)
         line.outcome.ended_by = "caller"

@@ -1,4 +1,4 @@
 """SIP as sans-IO state machines: messages, transactions, dialogs, offer/answer, digest, registrar.
 
-Only `udp` owns a socket.
+Only `edge`, the transports and `resolver` do input and output.
 """

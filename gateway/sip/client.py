@@ -8,9 +8,10 @@ from gateway.sip import grammar
 from gateway.sip.auth import Account
 from gateway.sip.events import OptionsAnswered, Registered, RegisterFailed
 from gateway.sip.message import Header, Request, Response
-from gateway.sip.stack import Credentials, Stack
+from gateway.sip.place import Place
+from gateway.sip.stack import HERE, Credentials, Stack
 from gateway.sip.timers import Alarm
-from gateway.sip.uri import Uri
+from gateway.sip.uri import Uri, hostport, parse_uri
 
 _LONGEST_RETRY_S = 1800.0
 _FIRST_RETRY_S = 15.0
@@ -38,20 +39,19 @@ class Registration:
 
     def send(self) -> None:
         self._seq += 1
-        contact = Uri("sip", self._user, self.stack.config.host, self.stack.config.port)
         headers: list[Header] = [
             ("Max-Forwards", "70"),
             ("From", f"<{self.aor}>;tag={self._tag}"),
             ("To", f"<{self.aor}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._seq} REGISTER"),
-            ("Contact", f"<{contact}>"),
+            ("Contact", f"<sip:{self._user}@{HERE}>"),
             ("Expires", "0" if self.leaving else str(self.expires)),
             ("User-Agent", self.stack.config.user_agent),
             *self._login.headers("REGISTER", str(self.registrar)),
         ]
         request = Request("REGISTER", str(self.registrar), headers)
-        self.stack.request(request, self.stack.place(self.registrar), self._heard)
+        self.stack.request(request, self.registrar, self._heard)
 
     def leave(self) -> None:
         """Unregisters, where it is registered."""
@@ -112,8 +112,9 @@ class Registration:
         self._alarm = self.stack.timers.at(self.stack.now + seconds, self.send)
 
 
-def options(stack: Stack, handle: str, target: Uri, done: Callable[[], None] = lambda: None) -> None:
-    """Asks `target` whether it is there; its answer becomes OptionsAnswered."""
+def options(stack: Stack, handle: str, peer: Uri | Place, done: Callable[[], None] = lambda: None) -> None:
+    """Asks `peer` whether it is there; its answer becomes OptionsAnswered."""
+    target = parse_uri(f"sip:{hostport(peer.ip, peer.port)}") if isinstance(peer, Place) else peer
     here = f"<sip:{stack.config.user}@{stack.config.domain}>"
     headers: list[Header] = [
         ("Max-Forwards", "70"),
@@ -131,4 +132,4 @@ def options(stack: Stack, handle: str, target: Uri, done: Callable[[], None] = l
             stack.emit(OptionsAnswered(handle, response.status, grammar.clean(response.reason)))
             done()
 
-    stack.request(Request("OPTIONS", str(target), headers), stack.place(target), heard)
+    stack.request(Request("OPTIONS", str(target), headers), peer, heard)

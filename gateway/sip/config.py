@@ -10,8 +10,9 @@ from functools import cached_property
 from gateway.core.errors import ConfigError
 from gateway.sip.auth import ALGORITHMS, Account
 from gateway.sip.codecs import CODECS
+from gateway.sip.place import DEFAULT_PORTS
 from gateway.sip.transaction import Base
-from gateway.sip.uri import ip_of
+from gateway.sip.uri import hostport, ip_of
 
 __all__ = ["Account", "SipConfig", "Trunk"]
 
@@ -46,10 +47,26 @@ class Trunk:
         return any(address in network for network in self.networks)
 
 
+LOCAL_NETWORKS = (
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "127.0.0.0/8",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""Networks that no NAT of ours stands before (RFC 1918, 6598, 3927, 4193, 4291)."""
+
+
 @dataclass(frozen=True)
 class SipConfig:
     """`domain`: our name, the part after @ in our users' addresses and the digest realm. `host`, `port`: what peers are
-    told to send to (port 0: the one that is bound). `aliases`: other hosts a Request-URI may name. `accounts`: who may
+    told to send to over UDP (port 0: the one that is bound), `host6` where they speak IPv6; `ports`: the same of other
+    transports by name. `advertise`: host and port by transport for peers outside the `local` networks, who see us
+    through a NAT. `aliases`: other hosts a Request-URI may name. `accounts`: who may
     register and call with digest. `destinations`: user parts that may be dialled; a trailing * stands for any rest;
     nothing listed, nothing taken. `credentials`: what we answer other people's challenges with. `names`: host names we
     can send to -> IP address. `codecs`: what may be agreed, in order of liking. `algorithms`: offered in this order;
@@ -59,6 +76,10 @@ class SipConfig:
     domain: str = "trunkline.local"
     host: str = "127.0.0.1"
     port: int = 0
+    host6: str = ""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    advertise: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    local: tuple[str, ...] = LOCAL_NETWORKS
     aliases: tuple[str, ...] = ()
     accounts: tuple[Account, ...] = ()
     trunks: tuple[Trunk, ...] = ()
@@ -86,9 +107,34 @@ class SipConfig:
             raise ConfigError("A codec is not known", read=", ".join(unknown), expected=", ".join(CODECS))
 
     @cached_property
+    def transports(self) -> frozenset[str]:
+        """What requests may leave over; a browser can't be connected to (RFC 7118), its own connection is used."""
+        return frozenset(("udp", *self.ports)) & {*DEFAULT_PORTS}
+
+    @cached_property
+    def _local(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(text) for text in self.local)
+
+    def told(self, transport: str, ip: str) -> tuple[str, int]:
+        """Our host and port as a peer at `ip` is told them."""
+        outside = self.advertise.get(transport)
+        if outside and not any(ipaddress.ip_address(ip) in network for network in self._local):
+            return outside
+        host = self.host6 if self.host6 and ":" in ip else self.host
+        return host, self.port if transport == "udp" else self.ports.get(transport, self.port)
+
+    @cached_property
+    def sent_by(self) -> frozenset[str]:
+        """Everything our own Vias may name."""
+        ports = {"udp": self.port, **self.ports}.values()
+        own = {(host, port) for host in (self.host, self.host6) if host for port in ports}
+        return frozenset(hostport(host.lower(), port) for host, port in {*own, *self.advertise.values()})
+
+    @cached_property
     def hosts(self) -> frozenset[str]:
         """Hosts a Request-URI may name when it means us."""
-        return frozenset(h.lower() for h in (self.domain, self.host, *self.aliases))
+        outside = (host for host, _ in self.advertise.values())
+        return frozenset(h.lower() for h in (self.domain, self.host, self.host6, *self.aliases, *outside))
 
     def means_us(self, host: str) -> bool:
         """Whether a URI's host is ours: a configured name, or any IP address, since what arrives under an address of a

@@ -16,10 +16,12 @@ from gateway.sip.events import (
     OfferChanged,
 )
 from gateway.sip.message import Header, Request, Response
+from gateway.sip.place import Place
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import ALLOW, KNOWN_METHODS, SDP_TYPE, Credentials, Stack
 from gateway.sip.timers import Alarm
-from gateway.sip.transaction import Place, Transaction
+from gateway.sip.transaction import Transaction
+from gateway.sip.uri import Uri
 
 
 class Unacked:
@@ -254,8 +256,9 @@ class Conversation:
     # --- requests that go out -------------------------------------------------------------------------------------
 
     @property
-    def place(self) -> Place | None:
-        return self.dialog.destination or self.stack.place(self.dialog.hop)
+    def way(self) -> list[Place | Uri]:
+        """Where requests inside the dialog go."""
+        return self.dialog.way
 
     def bye(self, reason: str) -> None:
         """Sends BYE and forgets the dialog when it is answered or given up."""
@@ -273,7 +276,7 @@ class Conversation:
                 self.login.settled()
                 done(response)
 
-        self.stack.request(request, self.place, heard)
+        self.stack.request(request, self.way, heard)
 
     def _signed(self, method: str) -> list[Header]:
         return self.login.headers(method, str(self.dialog.target))
@@ -287,8 +290,8 @@ class Conversation:
         body = self.describe(self._change_out)
         headers = [*self._signed("INVITE"), self.stack.contact, ("Allow", ALLOW), ("Content-Type", SDP_TYPE)]
         request = self._change_sent = self.dialog.request("INVITE", headers, body)
-        sent = self.stack.request(request, self.place, lambda response: self._on_change(request, response))
-        if sent:
+        sent = self.stack.request(request, self.way, lambda response: self._on_change(request, response))
+        if not sent.over:
             self.stack.after(64 * self.stack.config.base.t1, sent.expire)
 
     def _on_change(self, request: Request, response: Response) -> None:
@@ -332,10 +335,7 @@ class Conversation:
     def send_ack(self, invite: Request) -> None:
         """ACK for a 2xx: each repeated 2xx gets one more."""
         login = [(name, value) for name, value in invite.headers if name in ("Authorization", "Proxy-Authorization")]
-        request = self.stack.via(self.dialog.request("ACK", login, seq=invite.cseq[0]))
-        place = self.place
-        if place:
-            self.stack.send(request.encode(), place)
+        self.stack.forward(self.dialog.request("ACK", login, seq=invite.cseq[0]), self.way)
 
     # --- the end --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.errors import SipError
 from gateway.sip.message import Header, Request, Response
-from gateway.sip.transaction import Place
+from gateway.sip.place import Place
 from gateway.sip.uri import Uri, ip_of, parse_address
 
 DialogId = tuple[str, str, str]
@@ -104,14 +104,13 @@ class Dialog:
         return Request(method, uri, [*own, *headers], body)
 
     @property
-    def hop(self) -> Uri:
-        """Where requests go first when `peer` isn't known."""
-        return parse_address(self.routes[0]).uri if self.routes else self.target
-
-    @property
-    def destination(self) -> Place | None:
-        """The NATed peer's own address; a route set goes first."""
-        return None if self.routes else self.peer
+    def way(self) -> list[Place | Uri]:
+        """Where requests go: to the first route, else to the peer's own address or connection, else to its Contact."""
+        if self.routes:
+            return [parse_address(self.routes[0]).uri]
+        if self.peer is None:
+            return [self.target]
+        return [self.peer, self.target] if self.peer.reliable else [self.peer]
 
 
 def _target(message: Request | Response) -> Uri:
@@ -122,7 +121,8 @@ def _target(message: Request | Response) -> Uri:
 
 
 def _behind_nat(vias: Sequence[str], target: Uri, source: Place) -> Place | None:
-    """The source of a request that came straight from a peer whose Contact names another address."""
-    if len(vias) != 1 or ip_of(target.host) == source[0]:
+    """The source of a request that came straight from a peer whose Contact names another address, or over a connection
+    of its own (RFC 5923)."""
+    if len(vias) != 1 or (not source.reliable and ip_of(target.host) == source.ip):
         return None
     return source

@@ -1,9 +1,9 @@
-"""A whole SIP endpoint without input or output: datagrams and time go in, datagrams and events come out."""
+"""A whole SIP endpoint without input or output: messages and time go in, messages and events come out."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.errors import SipError
@@ -17,11 +17,11 @@ from gateway.sip.events import SipEvent
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Header, MessageError, Request, parse, respond
 from gateway.sip.outbound import Outbound
+from gateway.sip.place import Place
 from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
 from gateway.sip.sdp import SessionDescription
-from gateway.sip.stack import Stack
-from gateway.sip.transaction import Place
+from gateway.sip.stack import Lookup, Stack
 from gateway.sip.uas import Uas
 from gateway.sip.uri import Address, Uri, parse_uri
 
@@ -30,8 +30,9 @@ _SHORTEST = 16
 
 
 class Endpoint:
-    """`now`, everywhere: monotonic seconds as a float. After any call, drain `take_datagrams` and `take_events`, and
-    call `tick` when `next_timer` says so. `rng` makes tags and branches; hand in a seeded one in tests only."""
+    """`now`, everywhere: monotonic seconds as a float. After any call, drain `take_messages`, `take_lookups` and
+    `take_events`, and call `tick` when `next_timer` says so.
+    `rng` makes tags and branches; hand in a seeded one in tests only."""
 
     def __init__(self, config: SipConfig, rng: random.Random | None = None) -> None:
         self._stack = Stack(config, rng)
@@ -49,19 +50,24 @@ class Endpoint:
     def config(self) -> SipConfig:
         return self._stack.config
 
-    def bound(self, port: int) -> None:
+    def bound(self, transport: str, port: int) -> None:
         """The port peers are told, where the configuration left it to the socket (0)."""
-        if self.config.port == 0:
-            self._stack.config = replace(self.config, port=port)
+        if transport == "udp":
+            told = replace(self.config, port=self.config.port or port)
+        else:
+            port = self.config.ports.get(transport) or port
+            told = replace(self.config, ports={**self.config.ports, transport: port})
+        self._stack.config = told
+        self._stack.moved()
 
-    def failed(self) -> None:
-        """Counts a datagram that broke our own code."""
-        self._stack.count("internal_errors")
+    def count(self, name: str) -> None:
+        """Counts what happened around the endpoint: on a connection, in a file with a socket."""
+        self._stack.count(name)
 
     # --- in and out -----------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, source: Place, now: float) -> None:
-        """One datagram. Never raises: what can't be read is answered with 400 or dropped, and counted."""
+        """One message. Never raises: what can't be read is answered with 400 or dropped, and counted."""
         stack = self._stack
         stack.now = now
         if len(data) < _SHORTEST:
@@ -81,7 +87,7 @@ class Endpoint:
             self._uas.receive(message, source)
         else:
             stack.count(f"received_{message.status // 100}xx")
-            if message.via.sent_by != stack.here.lower() or not stack.transactions.response(message):
+            if not stack.ours(message.via) or not stack.transactions.response(message):
                 stack.count("stray_responses")
 
     def tick(self, now: float) -> None:
@@ -93,18 +99,33 @@ class Endpoint:
         """When `tick` is wanted next."""
         return self._stack.timers.next()
 
-    def take_datagrams(self) -> list[tuple[bytes, Place]]:
+    def take_messages(self) -> list[tuple[bytes, Place]]:
         taken, self._stack.out = self._stack.out, []
         return taken
+
+    def take_lookups(self) -> list[Lookup]:
+        taken, self._stack.lookups = self._stack.lookups, []
+        return taken
+
+    def located(self, number: int, places: Iterable[Place], now: float) -> None:
+        """The answer to a Lookup: where its URI leads, best first; nothing where the name has no address."""
+        self._stack.now = now
+        self._stack.located(number, places)
 
     def take_events(self) -> list[SipEvent]:
         taken, self._stack.events = self._stack.events, []
         return taken
 
     def unreachable(self, place: Place, now: float) -> None:
-        """The network reported that nothing listens at `place`."""
+        """The network reported that nothing listens at `place`, or a connection there can't be made."""
         self._stack.now = now
         self._stack.transactions.unreachable(place)
+
+    def disconnected(self, place: Place, now: float) -> None:
+        """The connection `place.flow` is gone, and with it the phones that registered over it."""
+        self._stack.now = now
+        self._stack.transactions.unreachable(place)
+        self._register.disconnected(place)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -190,7 +211,7 @@ class Endpoint:
             phones = self.registrar.lookup(self.config.aor(uri.user or ""), now)
             call.start([(phone.contact, phone.source, phone.source) for phone in phones])
         else:
-            call.start([(uri, stack.place(uri), None)])
+            call.start([(uri, uri, None)])
         return call.handle
 
     def hangup(self, call: str, reason: str = "", *, now: float) -> None:
@@ -258,11 +279,11 @@ class Endpoint:
         if found:
             found.leave()
 
-    def options(self, uri: str, *, now: float) -> str:
+    def options(self, peer: str | Place, *, now: float) -> str:
         """Asks whether a peer is there; OptionsAnswered carries the handle given here. Raises SipError on a bad URI."""
         self._stack.now = now
         handle = self._stack.token()
-        client.options(self._stack, handle, parse_uri(uri))
+        client.options(self._stack, handle, peer if isinstance(peer, Place) else parse_uri(peer))
         return handle
 
     # --- leaving --------------------------------------------------------------------------------------------------

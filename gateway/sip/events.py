@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.sip.offer_answer import Agreed
+from gateway.sip.place import Place
 from gateway.sip.sdp import SessionDescription
-from gateway.sip.transaction import Place
 
 
 @dataclass(frozen=True, slots=True)

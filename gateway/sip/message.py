@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar
+from gateway.sip.place import Place
 from gateway.sip.uri import Address, Uri, hostport, ip_of, parse_address, parse_uri
 
 Header = tuple[str, str]
@@ -209,7 +210,7 @@ class Request(Message):
     def encode(self) -> bytes:
         return self._encode(f"{self.method} {self.uri} SIP/2.0")
 
-    def received_from(self, source: tuple[str, int]) -> None:
+    def received_from(self, source: Place) -> None:
         """Notes the source in the topmost Via: `received` and `rport` (RFC 3261 18.2.1, RFC 3581 section 4)."""
         via = self.via
         asks = any(name == "rport" for name, _ in via.params)
@@ -226,10 +227,12 @@ class Request(Message):
                 self.headers[i] = ("Via", ", ".join([text, *rest]))
                 return
 
-    def reply_to(self, source: tuple[str, int]) -> tuple[str, int]:
-        """Where responses go over UDP (RFC 3261 18.2.2, RFC 3581): the source; its port where rport was asked for."""
-        asked = grammar.find(self.via.params, "rport")
-        return source if asked is not None else (source[0], self.via.port or 5060)
+    def reply_to(self, source: Place) -> Place:
+        """Where responses go (RFC 3261 18.2.2, RFC 3581): back over the connection; over UDP to the source, at its port
+        where rport was asked for, else at the one of the Via."""
+        if source.reliable or grammar.find(self.via.params, "rport") is not None:
+            return source
+        return source._replace(port=self.via.port or 5060)
 
 
 class Response(Message):

@@ -12,9 +12,10 @@ from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallAnswered, CallFailed, CallProgress
 from gateway.sip.message import Header, Request, Response, canonical
 from gateway.sip.offer_answer import Agreed
+from gateway.sip.place import Place
 from gateway.sip.sdp import SessionDescription
+from gateway.sip.sent import Sent
 from gateway.sip.stack import ALLOW, SDP_TYPE, Credentials, Stack
-from gateway.sip.transaction import Place, Transaction
 from gateway.sip.uri import Uri
 
 _OWN = frozenset(
@@ -55,13 +56,13 @@ def safe_headers(extra: Sequence[Header]) -> list[Header]:
 
 
 class Attempt:
-    """One INVITE on its way to one phone. `place`: where it goes; `peer`: the same, where the phone registered."""
+    """One INVITE on its way to one phone. `to`: where it goes; `peer`: the same, where the phone registered."""
 
-    def __init__(self, call: Outbound, target: Uri, place: Place | None, peer: Place | None) -> None:
+    def __init__(self, call: Outbound, target: Uri, to: Place | Uri, peer: Place | None) -> None:
         self.call = call
         self.stack = call.stack
         self.target = target
-        self.place = place
+        self.to = to
         self.peer = peer
         self.status: int | None = None
         self.reason = ""
@@ -70,7 +71,7 @@ class Attempt:
         self._call_id = f"{call.stack.token()}@{call.stack.config.host}"
         self._tag = call.stack.token()
         self._seq = 0
-        self._invite: Transaction | None = None
+        self._sent: Sent | None = None
         self._provisional = False
         self._cancel: str | None = None
         self._branches: dict[str, Conversation] = {}
@@ -96,20 +97,22 @@ class Attempt:
         ]
         request = Request("INVITE", str(self.target), headers, self.call.offer.encode())
         self._provisional = False
-        transaction = self.stack.request(request, self.place, lambda response: self._heard(request, response))
-        if transaction and not self.done:
-            self._invite = transaction
+        sent = self.stack.request(request, self.to, lambda response: self._heard(request, response))
+        if not self.done:
+            self._sent = sent
 
     def cancel(self, reason: str) -> None:
         """CANCEL as soon as a provisional response allows it (9.1)."""
         if self.done or self.answered or self._cancel is not None:
             return
         self._cancel = reason
+        if self._sent:
+            self._sent.stay()
         if self._provisional:
             self._send_cancel()
 
     def _send_cancel(self) -> None:
-        invite = self._invite
+        invite = self._sent.transaction if self._sent else None
         if invite is None or invite.answered:
             return
         request = invite.request
@@ -252,8 +255,8 @@ class Outbound:
         self._attempts: list[Attempt] = []
         stack.calls[handle] = self
 
-    def start(self, targets: Sequence[tuple[Uri, Place | None, Place | None]]) -> None:
-        """Calls every (Request-URI, place, registered place) at once."""
+    def start(self, targets: Sequence[tuple[Uri, Place | Uri, Place | None]]) -> None:
+        """Calls every (Request-URI, where it goes, registered place) at once."""
         self._attempts = [Attempt(self, *target) for target in targets]
         for attempt in self._attempts:
             attempt.start()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from gateway.sip.admission import Admission
 from gateway.sip.events import ContactDown, ContactUp
 from gateway.sip.message import Header, Request
+from gateway.sip.place import Place
 from gateway.sip.registrar import Binding, Change, Refused, Registrar
 from gateway.sip.stack import Stack
 from gateway.sip.timers import Alarm
-from gateway.sip.transaction import Place, Transaction
+from gateway.sip.transaction import Transaction
 
 
 class RegisterServer:
@@ -63,6 +64,10 @@ class RegisterServer:
         """A phone did not even answer an INVITE: its contacts are gone until it registers again."""
         self.stack.count("phones_lost")
         self._tell(self.registrar.drop_at(place, "unreachable"))
+
+    def disconnected(self, place: Place) -> None:
+        """A connection is gone, and with it every contact that came by it."""
+        self._tell(self.registrar.drop_at(place, "connection lost"))
 
     def drop(self, aor: str, reason: str) -> None:
         """Takes every contact of an address of record away."""

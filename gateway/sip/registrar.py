@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.sip import grammar
 from gateway.sip.message import Request
-from gateway.sip.transaction import Place
+from gateway.sip.place import Place
 from gateway.sip.uri import Address, Uri
 
 MAX_CONTACTS = 8

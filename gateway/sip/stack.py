@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.sip.auth import Account, Challenge, credentials, read_challenges
 from gateway.sip.config import SipConfig
 from gateway.sip.dialog import DialogId
 from gateway.sip.events import SipEvent
-from gateway.sip.message import REASONS, Header, Message, Request, Response, respond
+from gateway.sip.message import Header, Request, Response, Via
+from gateway.sip.place import DEFAULT_PORTS, Place
+from gateway.sip.sent import Sent
 from gateway.sip.timers import Timers
-from gateway.sip.transaction import Place, Transaction, Transactions
+from gateway.sip.transaction import Transaction, Transactions
 from gateway.sip.uri import Uri, hostport, ip_of
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER"
 KNOWN_METHODS = frozenset((*ALLOW.split(", "), "PRACK", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PUBLISH"))
 SDP_TYPE = "application/sdp"
 MAX_AUTH_TRIES = 3
+HERE = "\0here\0"
+"""Stands in a message for our own address until it is known which way the message leaves. No header that came from
+outside holds a NUL."""
+_HERE = HERE.encode()
+_REMEMBERED = 4096
 
 
 class InDialog(Protocol):
@@ -38,6 +46,14 @@ class Call(Protocol):
     def hangup(self, reason: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A URI whose host is a name: whoever has a resolver gives its places to `Endpoint.located`."""
+
+    number: int
+    uri: Uri
+
+
 class Stack:
     """The common ground of one endpoint. `now` holds for the length of one entry from outside."""
 
@@ -47,13 +63,19 @@ class Stack:
         self.rng = rng or random.SystemRandom()
         self.timers = Timers()
         self.out: list[tuple[bytes, Place]] = []
+        self.lookups: list[Lookup] = []
         self.events: list[SipEvent] = []
         self.counters: Counter[str] = Counter()
         self.calls: dict[str, Call] = {}
         self.dialogs: dict[DialogId, InDialog] = {}
         self.transactions = Transactions(config.base, self.timers, lambda: self.now, self.send, self.count)
+        self._here: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}
+        self._questions = 0
 
     def send(self, data: bytes, place: Place) -> None:
+        if _HERE in data:
+            data = data.replace(_HERE, self._address(place)[1])
         self.out.append((data, place))
 
     def emit(self, event: SipEvent) -> None:
@@ -69,43 +91,80 @@ class Stack:
         """64 random bits as 16 characters."""
         return f"{self.rng.getrandbits(64):016x}"
 
-    @property
-    def here(self) -> str:
-        """Our host and port as peers are told."""
-        return hostport(self.config.host, self.config.port)
+    # --- where we are ---------------------------------------------------------------------------------------------
+
+    def _address(self, place: Place) -> tuple[str, bytes]:
+        """Our host and port as `place` is told them, and the same as a URI goes on after the @."""
+        key = place.transport, place.ip
+        known = self._here.get(key)
+        if known is None:
+            if len(self._here) > _REMEMBERED:
+                self._here.clear()
+            here = hostport(*self.config.told(*key))
+            suffix = "" if place.transport == "udp" else f";transport={place.transport}"
+            known = self._here[key] = here, f"{here}{suffix}".encode()
+        return known
+
+    def moved(self) -> None:
+        """The configuration's own addresses have changed."""
+        self._here.clear()
+
+    def ours(self, via: Via) -> bool:
+        """Whether a Via was put there by us."""
+        return via.sent_by in self.config.sent_by
 
     @property
     def contact(self) -> Header:
-        return "Contact", f"<sip:{self.config.user}@{self.here}>"
+        return "Contact", f"<sip:{self.config.user}@{HERE}>"
 
-    def place(self, uri: Uri) -> Place | None:
-        """Where a URI leads over UDP: an IP address or a configured name; None where we can't send there."""
-        if uri.scheme != "sip" or not uri.host or (uri.param("transport") or "udp").lower() != "udp":
-            return None
-        ip = ip_of(uri.host) or self.config.names.get(uri.host.lower())
-        return (ip, uri.port or 5060) if ip else None
-
-    def via(self, request: Request) -> Request:
+    def via(self, request: Request, place: Place) -> Request:
         """Puts our Via with a new branch on top; other Vias of ours are dropped."""
-        value = f"SIP/2.0/UDP {self.here};branch=z9hG4bK{self.token()};rport"
+        value = f"SIP/2.0/{place.transport.upper()} {self._address(place)[0]};branch=z9hG4bK{self.token()};rport"
         headers = [(name, text) for name, text in request.headers if name != "Via"]
         return Request(request.method, request.uri, [("Via", value), *headers], request.body)
 
-    def request(self, request: Request, place: Place | None, user: Callable[[Response], None]) -> Transaction | None:
-        """Sends a request in a transaction of its own. Without a place the user gets a 503 at once."""
+    # --- the way out ----------------------------------------------------------------------------------------------
 
-        def heard(message: Message) -> None:
-            if isinstance(message, Response):
-                user(message)
+    def locate(self, uri: Uri, then: Callable[[tuple[Place, ...]], None]) -> None:
+        """Gives the places a URI leads to, best first: at once for an IP address or a configured name, else when DNS
+        has answered (RFC 3263). None where we can't send there."""
+        if uri.scheme not in ("sip", "sips") or not uri.host:
+            then(())
+            return
+        transport = (uri.param("transport") or ("tls" if uri.scheme == "sips" else "udp")).lower()
+        ip = ip_of(uri.host) or self.config.names.get(uri.host.lower())
+        if transport not in self.config.transports:
+            then(())
+        elif ip:
+            then((Place(ip, uri.port or DEFAULT_PORTS[transport], transport),))
+        else:
+            self._questions += 1
+            self._asked[self._questions] = then
+            self.lookups.append(Lookup(self._questions, uri))
 
-        request = self.via(request)
-        if place is None:
-            self.count("unreachable")
-            answer = respond(request, 503, "No Way There")
-            user(Response(503, REASONS[503], answer.headers, local=True))
-            return None
+    def located(self, number: int, places: Iterable[Place]) -> None:
+        """The answer to a Lookup."""
+        then = self._asked.pop(number, None)
+        if then:
+            then(tuple(place for place in places if place.transport in self.config.transports))
+
+    def request(
+        self, request: Request, to: Place | Uri | Sequence[Place | Uri], user: Callable[[Response], None]
+    ) -> Sent:
+        """Sends a request in a transaction of its own to the first of the places that takes it. `user` hears what comes
+        of it; a 503 of our own, perhaps at once, where there is no way."""
         self.count(f"sent_{request.method}")
-        return self.transactions.client(request, place, heard)
+        sent = Sent(self, request, (to,) if isinstance(to, (Place, Uri)) else to, user)
+        sent.go_on()
+        return sent
+
+    def forward(self, request: Request, to: Place | Uri | Sequence[Place | Uri]) -> None:
+        """Sends a request that makes no transaction: an ACK for a 2xx."""
+        first = to if isinstance(to, (Place, Uri)) else to[0]
+        if isinstance(first, Uri):
+            self.locate(first, lambda places: self.forward(request, places) if places else None)
+        else:
+            self.send(self.via(request, first).encode(), first)
 
     def refuse(
         self, transaction: Transaction, status: int, reason: str | None = None, headers: Sequence[Header] = ()

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from gateway.sip.message import REASONS, Header, Message, Request, Response, respond
+from gateway.sip.place import Place
 from gateway.sip.timers import Alarm, Timers
-
-Place = tuple[str, int]
-"""An IP address and a port."""
 
 Key = tuple[object, ...]
 
@@ -187,7 +185,7 @@ class Transaction:
         self.request = request
         self.destination = place
         self.state = START[kind]
-        self.reliable = False
+        self.reliable = place.reliable
         self.last: bytes = b""
         self.user: User = _nobody
         self.tag = ""
@@ -319,21 +317,19 @@ class Transactions:
     def __len__(self) -> int:
         return len(self._all)
 
-    def client(self, request: Request, place: Place, user: User, reliable: bool = False) -> Transaction:
+    def client(self, request: Request, place: Place, user: User) -> Transaction:
         """Sends a request; `user` gets the responses."""
         kind = Kind.INVITE_CLIENT if request.method == "INVITE" else Kind.CLIENT
         transaction = Transaction(self, kind, (request.via.branch, request.method), request, place)
         transaction.user = user
-        transaction.reliable = reliable
         self._all[transaction.key] = transaction
         transaction.step("start", request)
         return transaction
 
-    def server(self, request: Request, place: Place, tag: str, reliable: bool = False) -> Transaction:
+    def server(self, request: Request, place: Place, tag: str) -> Transaction:
         """A new transaction for a request that matched none. `tag` goes into the To of its answers."""
         kind = Kind.INVITE_SERVER if request.method == "INVITE" else Kind.SERVER
         transaction = Transaction(self, kind, _key(request), request, place)
-        transaction.reliable = reliable
         transaction.tag = tag
         self._all[transaction.key] = transaction
         if not request.to.tag:
@@ -358,9 +354,9 @@ class Transactions:
         return True
 
     def unreachable(self, place: Place) -> None:
-        """The network said that nothing listens at `place`: its open client transactions fail at once."""
+        """Nothing listens at `place`, or its connection is gone: its open client transactions fail at once."""
         for transaction in list(self._all.values()):
-            if transaction.destination == place and transaction.kind in (Kind.CLIENT, Kind.INVITE_CLIENT):
+            if transaction.kind in (Kind.CLIENT, Kind.INVITE_CLIENT) and place.reaches(transaction.destination):
                 transaction.step("error")
 
     def forget(self, transaction: Transaction) -> None:

@@ -14,9 +14,10 @@ from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallOffered
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Request, parse_via
+from gateway.sip.place import Place
 from gateway.sip.register import RegisterServer
 from gateway.sip.stack import ALLOW, KNOWN_METHODS, SDP_TYPE, Stack
-from gateway.sip.transaction import Place, State, Transaction
+from gateway.sip.transaction import State, Transaction
 
 _MACHINERY = frozenset(
     [
@@ -139,13 +140,12 @@ class Uas:
 
     def _looped(self, request: Request) -> bool:
         """Whether one of the Vias below the top is our own."""
-        mine = (self.stack.config.host.lower(), self.stack.config.port)
         for value in request.items("Via")[1:]:
             try:
                 via = parse_via(value)
             except SipError:
                 continue
-            if (via.host.lower(), via.port or 5060) == mine:
+            if self.stack.ours(via):
                 return True
         return False
 

@@ -12,12 +12,12 @@ import pytest
 from gateway.lab import stage
 from gateway.lab.caller import Callers
 from gateway.lab.script import Listen, Press, Wait
+from gateway.sip import edge, offer_answer
 from gateway.sip import events as sip
-from gateway.sip import offer_answer
 from gateway.sip.auth import Account
 from gateway.sip.config import SipConfig, Trunk
+from gateway.sip.edge import Edge
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.udp import UdpEndpoint
 from tests.peers import whole
 
 
@@ -74,7 +74,7 @@ async def test_an_agents_phone_that_sends_no_sound_and_answers_nothing_is_hung_u
             destinations=("*",),
         )
     )
-    phone = await UdpEndpoint.open(endpoint, "127.0.0.1", 0, take)
+    phone = await Edge.open(endpoint, [edge.Listen("udp", "127.0.0.1", 0)], take)
     account = Account("anna", whole.password("anna"))
     phone.register(f"sip:{alone.sip}", "sip:anna@trunkline.local", account)
     async with asyncio.timeout(20):

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from gateway.sip.config import SipConfig
+from gateway.sip.edge import Edge, Listen
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.events import SipEvent
-from gateway.sip.udp import UdpEndpoint
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -45,7 +45,7 @@ class Running:
 
     def __init__(self) -> None:
         self.events: list[SipEvent] = []
-        self.udp: UdpEndpoint
+        self.edge: Edge
         self._news = asyncio.Event()
         self.on_event = lambda event: None
 
@@ -53,7 +53,7 @@ class Running:
     async def start(cls, **config: object) -> Running:
         self = cls()
         settings = {"domain": "127.0.0.1", **config}
-        self.udp = await UdpEndpoint.open(Endpoint(SipConfig(**settings)), "127.0.0.1", 0, self._hear)
+        self.edge = await Edge.open(Endpoint(SipConfig(**settings)), [Listen("udp", "127.0.0.1", 0)], self._hear)
         return self
 
     def _hear(self, event: SipEvent) -> None:

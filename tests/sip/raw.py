@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gateway.sip.message import Request, Response
+from gateway.sip.place import Place
 from tests.sip.wire import Node, Wire, peek
 
-PHONE = ("10.0.0.9", 5060)
+PHONE = Place("10.0.0.9", 5060)
 SDP = (
     "v=0\r\no=a 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n"
     "m=audio 4000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n"

@@ -119,7 +119,7 @@ def test_an_answer_goes_to_the_source_and_its_port_where_rport_asks() -> None:
     node.endpoint.receive(request("OPTIONS", Via="SIP/2.0/UDP box.local:5071;branch=z9hG4bKs"), PHONE, wire.now)
     wire.collect(node)
     wire.run(0.1)
-    assert len(wire.raw[("10.0.0.9", 5071)]) == 1
+    assert len(wire.raw[PHONE._replace(port=5071)]) == 1
 
 
 def test_full_and_draining_gateways_say_when_to_come_back() -> None:

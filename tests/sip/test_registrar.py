@@ -21,7 +21,7 @@ from gateway.sip.events import (
 )
 from gateway.sip.message import Response, parse
 from gateway.sip.registrar import MAX_CONTACTS, Refused, Registrar
-from tests.sip.raw import ask, request
+from tests.sip.raw import PHONE, ask, request
 from tests.sip.wire import Node, Wire
 
 ANN = Account("ann", "secret")
@@ -70,7 +70,7 @@ def test_a_phone_registers_refreshes_and_leaves() -> None:
         AOR,
         "sip:1001@10.0.0.9:5060",
         120,
-        ("10.0.0.9", 5060),
+        PHONE,
         "Desk 1",
     )
     phone.wire.run(100)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from gateway.sip.message import Response, parse
+from gateway.sip.place import Place
 from gateway.sip.timers import Timers
 from gateway.sip.transaction import TABLE, TIMERS, Base, Kind, State, Transaction, Transactions
 from tests.sip.raw import invite, reply, request
 
-PEER = ("10.0.0.9", 5060)
+PEER = Place("10.0.0.9", 5060)
+STREAM = PEER._replace(transport="tcp")
 
 
 class Bench:
@@ -35,10 +37,10 @@ class Bench:
         self.now = seconds
 
     def client(self, data: bytes, reliable: bool = False) -> Transaction:
-        return self.layer.client(parse(data), PEER, self.heard.append, reliable)
+        return self.layer.client(parse(data), STREAM if reliable else PEER, self.heard.append)
 
     def server(self, data: bytes, reliable: bool = False) -> Transaction:
-        return self.layer.server(parse(data), PEER, "tag", reliable)
+        return self.layer.server(parse(data), STREAM if reliable else PEER, "tag")
 
     def hear(self, transaction: Transaction, status: int) -> bool:
         return self.layer.response(parse(reply(transaction.request, status)))
@@ -215,7 +217,7 @@ def test_an_unreachable_place_fails_open_requests_at_once() -> None:
     bench = Bench()
     bench.client(invite())
     bench.client(request("OPTIONS", branch="z9hG4bKb"))
-    bench.layer.unreachable(("10.0.0.8", 5060))
+    bench.layer.unreachable(Place("10.0.0.8", 5060))
     assert bench.heard == []
     bench.layer.unreachable(PEER)
     assert [(r.status, r.local) for r in bench.heard] == [(503, True)] * 2

@@ -12,9 +12,9 @@ import pytest
 from gateway.core.errors import PortBusy
 from gateway.sip import offer_answer
 from gateway.sip.config import SipConfig, Trunk
+from gateway.sip.edge import Edge, Listen
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.events import CallAnswered, CallEnded, CallFailed, CallOffered, OptionsAnswered
-from gateway.sip.udp import UdpEndpoint
 from tests.sip.peers import Running, free_port
 
 LOOPBACK = Trunk("loopback", ("127.0.0.0/8",))
@@ -25,19 +25,19 @@ async def test_a_busy_port_is_named_with_its_holder() -> None:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         with pytest.raises(PortBusy) as caught:
-            await UdpEndpoint.open(Endpoint(SipConfig()), "127.0.0.1", port)
+            await Edge.open(Endpoint(SipConfig()), [Listen("udp", "127.0.0.1", port)])
     assert str(port) in str(caught.value)
     assert f"process {os.getpid()}" in str(caught.value)
 
 
 async def test_a_phone_that_is_gone_fails_long_before_any_timer() -> None:
     node = await Running.start()
-    call = node.udp.invite(f"sip:x@127.0.0.1:{free_port()}", offer_answer.offer("127.0.0.1", 6000))
+    call = node.edge.invite(f"sip:x@127.0.0.1:{free_port()}", offer_answer.offer("127.0.0.1", 6000))
     assert node.events == []
     failed = await node.wait(CallFailed, 10)
     assert (failed.call, failed.status) == (call, 503)
-    assert node.udp.endpoint.counters["timed_out"] == 0
-    await node.udp.close()
+    assert node.edge.endpoint.counters["timed_out"] == 0
+    await node.edge.close()
 
 
 async def test_one_phone_gone_does_not_disturb_the_others() -> None:
@@ -45,53 +45,53 @@ async def test_one_phone_gone_does_not_disturb_the_others() -> None:
     other = await Running.start(trunks=(LOOPBACK,), destinations=("8000",))
     gone = free_port()
     for _ in range(5):
-        node.udp.options(f"sip:127.0.0.1:{gone}")
-        node.udp.options(f"sip:127.0.0.1:{other.udp.port}")
+        node.edge.options(f"sip:127.0.0.1:{gone}")
+        node.edge.options(f"sip:127.0.0.1:{other.edge.port}")
     codes = [(await node.wait(OptionsAnswered)).status for _ in range(10)]
     assert sorted(codes) == [200] * 5 + [503] * 5
-    await node.udp.close()
-    await other.udp.close()
+    await node.edge.close()
+    await other.edge.close()
 
 
 async def test_closing_ends_calls_and_gives_the_port_back() -> None:
     node = await Running.start()
     other = await Running.start(trunks=(LOOPBACK,), destinations=("8000",))
     other.on_event = lambda event: (
-        other.udp.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 6002))
+        other.edge.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 6002))
         if isinstance(event, CallOffered)
         else None
     )
-    node.udp.invite(f"sip:8000@127.0.0.1:{other.udp.port}", offer_answer.offer("127.0.0.1", 6000))
+    node.edge.invite(f"sip:8000@127.0.0.1:{other.edge.port}", offer_answer.offer("127.0.0.1", 6000))
     await node.wait(CallAnswered)
-    port = node.udp.port
-    await node.udp.close("closing down")
+    port = node.edge.port
+    await node.edge.close("closing down")
     ended = await other.wait(CallEnded)
     assert (ended.by_peer, ended.reason) == (True, "closing down")
-    again = await UdpEndpoint.open(Endpoint(SipConfig()), "127.0.0.1", port)
+    again = await Edge.open(Endpoint(SipConfig()), [Listen("udp", "127.0.0.1", port)])
     await again.close()
-    await other.udp.close()
+    await other.edge.close()
 
 
 async def test_closing_does_not_wait_for_ever_for_a_peer_that_is_silent() -> None:
     node = await Running.start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        node.udp.invite(f"sip:x@127.0.0.1:{silent.getsockname()[1]}", offer_answer.offer("127.0.0.1", 6000))
-        await asyncio.wait_for(node.udp.close(patience=0.2), 10)
+        node.edge.invite(f"sip:x@127.0.0.1:{silent.getsockname()[1]}", offer_answer.offer("127.0.0.1", 6000))
+        await asyncio.wait_for(node.edge.close(patience=0.2), 10)
 
 
 async def test_garbage_on_the_port_is_counted_and_the_next_call_is_taken() -> None:
     node = await Running.start(trunks=(LOOPBACK,), destinations=("8000",))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
         for data in (os.urandom(500), b"\0" * 1200, b"INVITE\r\n\r\n", b"x" * 60000):
-            noise.sendto(data, ("127.0.0.1", node.udp.port))
+            noise.sendto(data, ("127.0.0.1", node.edge.port))
     other = await Running.start()
-    other.udp.options(f"sip:127.0.0.1:{node.udp.port}")
+    other.edge.options(f"sip:127.0.0.1:{node.edge.port}")
     assert (await other.wait(OptionsAnswered)).status == 200
-    assert node.udp.endpoint.counters["garbage"] >= 3
-    assert node.udp.endpoint.counters["internal_errors"] == 0
-    await node.udp.close()
-    await other.udp.close()
+    assert node.edge.endpoint.counters["garbage"] >= 3
+    assert node.edge.endpoint.counters["internal_errors"] == 0
+    await node.edge.close()
+    await other.edge.close()
 
 
 async def test_a_user_that_raises_does_not_stop_the_loop() -> None:
@@ -102,11 +102,11 @@ async def test_a_user_that_raises_does_not_stop_the_loop() -> None:
 
     node.on_event = refuse
     other = await Running.start()
-    call = other.udp.invite(f"sip:8000@127.0.0.1:{node.udp.port}", offer_answer.offer("127.0.0.1", 6000))
+    call = other.edge.invite(f"sip:8000@127.0.0.1:{node.edge.port}", offer_answer.offer("127.0.0.1", 6000))
     await node.wait(CallOffered)
-    other.udp.hangup(call)
-    other.udp.options(f"sip:127.0.0.1:{node.udp.port}")
+    other.edge.hangup(call)
+    other.edge.options(f"sip:127.0.0.1:{node.edge.port}")
     assert (await other.wait(OptionsAnswered)).status == 200
-    await other.udp.close()
-    await node.udp.close()
+    await other.edge.close()
+    await node.edge.close()
     assert time.monotonic() > 0

@@ -9,8 +9,7 @@ from gateway.sip.config import SipConfig, Trunk
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.events import SipEvent
 from gateway.sip.message import MessageError, Request, Response, parse
-
-Place = tuple[str, int]
+from gateway.sip.place import Place
 
 
 class Node:
@@ -51,20 +50,24 @@ class Wire:
         self.nodes: dict[Place, Node] = {}
         self.flying: list[tuple[float, int, bytes, Place, Place]] = []
         self.log: list[tuple[float, Place, Place, Request | Response]] = []
+        self.names: dict[str, list[Place]] = {}
         self.raw: dict[Place, list[bytes]] = {}
         self.fate: Callable[[bytes, Place, Place], list[float]] = lambda data, source, target: [self.delay]
         self._order = 0
 
     def node(self, ip: str, port: int = 5060, **config: object) -> Node:
-        place = (ip, port)
+        place = Place(ip, port)
         settings = {"domain": ip, "host": ip, "port": port, **config}
         endpoint = Endpoint(SipConfig(**settings), random.Random(self.rng.random()))
         self.nodes[place] = Node(self, endpoint, place)
         return self.nodes[place]
 
     def collect(self, node: Node) -> None:
-        for data, target in node.endpoint.take_datagrams():
+        for data, target in node.endpoint.take_messages():
             self.put(data, node.place, target)
+        for lookup in node.endpoint.take_lookups():
+            node.endpoint.located(lookup.number, self.names.get(lookup.uri.host, ()), self.now)
+            self.collect(node)
         for event in node.endpoint.take_events():
             node.events.append(event)
             node.on_event(event)

@@ -1,0 +1,93 @@
+"""What a user asks of a running endpoint: the verbs of Endpoint, at the present moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from gateway.sip.auth import Account
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.message import Header
+from gateway.sip.place import Place
+from gateway.sip.sdp import SessionDescription
+
+
+class Verbs:
+    """Each verb's messages leave at once, its events come in a later turn of the loop."""
+
+    endpoint: Endpoint
+
+    def settle(self) -> None:
+        """Sends what a verb left to be sent."""
+        raise NotImplementedError
+
+    def ring(self, call: str, sdp: SessionDescription | None = None, *, status: int | None = None) -> None:
+        self.endpoint.ring(call, sdp, status=status, now=time.monotonic())
+        self.settle()
+
+    def answer(self, call: str, sdp: SessionDescription | None = None) -> None:
+        self.endpoint.answer(call, sdp, now=time.monotonic())
+        self.settle()
+
+    def reject(self, call: str, status: int, reason: str | None = None) -> None:
+        self.endpoint.reject(call, status, reason, now=time.monotonic())
+        self.settle()
+
+    def invite(
+        self,
+        target: str,
+        sdp: SessionDescription,
+        *,
+        from_user: str = "",
+        from_display: str = "",
+        headers: Sequence[Header] | Mapping[str, str] = (),
+        credentials: Sequence[Account] = (),
+    ) -> str:
+        handle = self.endpoint.invite(
+            target,
+            sdp,
+            from_user=from_user,
+            from_display=from_display,
+            headers=headers,
+            credentials=credentials,
+            now=time.monotonic(),
+        )
+        self.settle()
+        return handle
+
+    def hangup(self, call: str, reason: str = "") -> None:
+        self.endpoint.hangup(call, reason, now=time.monotonic())
+        self.settle()
+
+    def change(self, call: str, sdp: SessionDescription) -> None:
+        self.endpoint.change(call, sdp, now=time.monotonic())
+        self.settle()
+
+    def accept_change(self, call: str, sdp: SessionDescription) -> None:
+        self.endpoint.accept_change(call, sdp, now=time.monotonic())
+        self.settle()
+
+    def reject_change(self, call: str, status: int = 488) -> None:
+        self.endpoint.reject_change(call, status, now=time.monotonic())
+        self.settle()
+
+    def register(self, registrar: str, aor: str, account: Account, expires: int = 600) -> str:
+        handle = self.endpoint.register(registrar, aor, account, expires, now=time.monotonic())
+        self.settle()
+        return handle
+
+    def unregister(self, registration: str) -> None:
+        self.endpoint.unregister(registration, now=time.monotonic())
+        self.settle()
+
+    def options(self, peer: str | Place) -> str:
+        handle = self.endpoint.options(peer, now=time.monotonic())
+        self.settle()
+        return handle
+
+    def drop_contacts(self, aor: str, reason: str) -> None:
+        self.endpoint.drop_contacts(aor, reason, now=time.monotonic())
+        self.settle()
+
+    def drain(self, on: bool = True) -> None:
+        self.endpoint.drain(on)
