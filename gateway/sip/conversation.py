@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, keys, offer_answer, sdp
+from gateway.sip.body import ACCEPTED, description_of, read_offer
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import (
     CallConfirmed,
@@ -163,7 +164,7 @@ class Conversation:
         answer = media = None
         if wait.offer:
             try:
-                answer = sdp.parse(request.body)
+                answer = description_of(request)
                 media = offer_answer.agreed(self.mine or answer, answer, self.stack.config.codecs)
             except SipError as error:
                 self.stack.count("bad_answer")
@@ -210,7 +211,7 @@ class Conversation:
         self.forget()
 
     def _on_options(self, transaction: Transaction, request: Request) -> None:
-        transaction.answer(200, headers=(("Allow", ALLOW), ("Accept", SDP_TYPE)))
+        transaction.answer(200, headers=(("Allow", ALLOW), ("Accept", ACCEPTED)))
 
     def _on_info(self, transaction: Transaction, request: Request) -> None:
         if not request.body:
@@ -323,7 +324,7 @@ class Conversation:
             self.stack.emit(ChangeFailed(self.handle, response.status, grammar.clean(response.reason)))
             return
         try:
-            answer = sdp.parse(response.body)
+            answer = description_of(response)
             media = offer_answer.agreed(self.mine or answer, answer, self.stack.config.codecs)
         except SipError as error:
             self.stack.count("bad_answer")
@@ -369,27 +370,3 @@ def peer_reason(request: Request) -> str:
         text = grammar.unquote(grammar.find(given, "text") or "")
         return grammar.clean(text or f"{protocol} {grammar.find(given, 'cause') or ''}")
     return ""
-
-
-Problem = tuple[int, str | None, list[Header]]
-
-
-def read_offer(stack: Stack, request: Request) -> tuple[SessionDescription | None, Problem | None]:
-    """The offer in a request's body, or why it gets refused: 415, 400 or 488."""
-    if not request.body:
-        return None, None
-    if (request.get("Content-Encoding") or "identity").lower() != "identity":
-        return None, (415, None, [("Accept-Encoding", "identity")])
-    if request.content_type != SDP_TYPE:
-        return None, (415, None, [("Accept", SDP_TYPE)])
-    try:
-        offer = sdp.parse(request.body)
-    except SipError as error:
-        stack.count("bad_sdp")
-        return None, (400, f"Bad SDP: {error.what}", [])
-    try:
-        offer_answer.answer(offer, "127.0.0.1", 9, stack.config.codecs)
-    except offer_answer.NoCodec:
-        warning = f"305 {stack.config.host} {grammar.quote('No audio stream with PCMU or PCMA over RTP/AVP')}"
-        return None, (488, None, [("Warning", warning)])
-    return offer, None

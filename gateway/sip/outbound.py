@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from gateway.core.errors import SipError
 from gateway.sip import grammar, offer_answer, sdp
 from gateway.sip.auth import Account
+from gateway.sip.body import session_of
 from gateway.sip.conversation import Conversation
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallAnswered, CallFailed, CallProgress
@@ -177,9 +178,10 @@ class Attempt:
         self.call.progressed(response, answer, media)
 
     def _answer(self, branch: Conversation, response: Response) -> tuple[SessionDescription | None, Agreed | None]:
-        if not response.body or response.content_type != SDP_TYPE:
+        text = session_of(response)
+        if text is None:
             return None, None
-        answer = sdp.parse(response.body)
+        answer = sdp.parse(text)
         media = offer_answer.agreed(self.call.offer, answer, self.stack.config.codecs)
         branch.theirs = answer
         return answer, media

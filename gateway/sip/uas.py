@@ -8,15 +8,16 @@ from gateway.core.errors import SipError
 from gateway.sip import grammar
 from gateway.sip.admission import Admission
 from gateway.sip.auth import Account
+from gateway.sip.body import ACCEPTED, read_offer
 from gateway.sip.config import Trunk
-from gateway.sip.conversation import peer_reason, read_offer
+from gateway.sip.conversation import peer_reason
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallOffered
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Request, parse_via
 from gateway.sip.place import Place
 from gateway.sip.register import RegisterServer
-from gateway.sip.stack import ALLOW, KNOWN_METHODS, SDP_TYPE, Stack
+from gateway.sip.stack import ALLOW, KNOWN_METHODS, Stack
 from gateway.sip.transaction import State, Transaction
 
 _MACHINERY = frozenset(
@@ -168,7 +169,7 @@ class Uas:
         elif user and user != self.stack.config.user and not self.stack.config.serves(user):
             self.stack.refuse(transaction, 404)
         else:
-            headers = (self.stack.contact, ("Allow", ALLOW), ("Accept", SDP_TYPE), ("Accept-Encoding", "identity"))
+            headers = (self.stack.contact, ("Allow", ALLOW), ("Accept", ACCEPTED), ("Accept-Encoding", "identity"))
             transaction.answer(200, headers=(*headers, ("Server", self.stack.config.user_agent)))
 
     def _invite(self, transaction: Transaction, request: Request, source: Place) -> None:

@@ -78,7 +78,7 @@ def test_refusals_say_what_would_have_been_right() -> None:
         }.items()
     }
     assert "invite" in said["allow"].tokens("Allow")
-    assert said["accept"].get("Accept") == "application/sdp"
+    assert said["accept"].get("Accept").split(",")[0] == "application/sdp"
     assert said["unsupported"].get("Unsupported") == "warp"
     assert said["warning"].all("Warning")[0].startswith("305 ")
 
@@ -139,7 +139,7 @@ def test_options_tells_what_is_possible() -> None:
     (answer,) = ask(wire, node, request("OPTIONS", uri="sip:10.0.0.2"))
     assert answer.status == 200
     assert {"invite", "bye", "cancel", "info", "update", "options"} <= answer.tokens("Allow")
-    assert answer.get("Accept") == "application/sdp"
+    assert answer.get("Accept").split(",")[0] == "application/sdp"
 
 
 def test_garbage_is_counted_and_never_raises() -> None:
