@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, keys, offer_answer, sdp
@@ -23,6 +24,9 @@ from gateway.sip.stack import ALLOW, KNOWN_METHODS, SDP_TYPE, Credentials, Stack
 from gateway.sip.timers import Alarm
 from gateway.sip.transaction import Transaction
 from gateway.sip.uri import Uri
+
+if TYPE_CHECKING:
+    from gateway.sip.refer import Asked
 
 
 class Unacked:
@@ -53,6 +57,8 @@ class Conversation:
         self.dialog = dialog
         self.login = login
         self.over = False
+        self.asked: Asked | None = None
+        """The transfer that we asked the peer for."""
         self.mine: SessionDescription | None = None
         self.theirs: SessionDescription | None = None
         self._session_id = str(stack.rng.getrandbits(48))
@@ -196,10 +202,13 @@ class Conversation:
             "OPTIONS": self._on_options,
         }
         handler = handlers.get(request.method)
+        elsewhere = self.stack.in_dialog.get(request.method)
         if self.over and request.method != "BYE":
             self.stack.refuse(transaction, 481)
         elif handler:
             handler(transaction, request)
+        elif elsewhere:
+            elsewhere(self, transaction, request)
         else:
             status = 405 if request.method in KNOWN_METHODS else 501
             self.stack.refuse(transaction, status, headers=[("Allow", ALLOW)])
@@ -214,7 +223,9 @@ class Conversation:
         transaction.answer(200, headers=(("Allow", ALLOW), ("Accept", ACCEPTED)))
 
     def _on_info(self, transaction: Transaction, request: Request) -> None:
-        if not request.body:
+        if request.get("Info-Package"):
+            self.stack.refuse(transaction, 469, headers=[("Recv-Info", "")])
+        elif not request.body:
             transaction.answer(200)
         elif request.content_type not in keys.TYPES:
             self.stack.refuse(transaction, 415, headers=[("Accept", ", ".join(keys.TYPES))])
@@ -349,6 +360,8 @@ class Conversation:
             for wait in self._unacked.values():
                 wait.stop()
             self._unacked.clear()
+        if self.asked:
+            self.asked.stop()
         if not self.over:
             self.over = True
             self.stack.calls.pop(self.handle, None)

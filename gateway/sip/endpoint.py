@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.errors import SipError
-from gateway.sip import client
+from gateway.sip import client, keys, refer
 from gateway.sip.admission import Admission
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.client import Registration
@@ -22,7 +22,7 @@ from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import Lookup, Stack
-from gateway.sip.uas import Uas
+from gateway.sip.uas import Uas, ignore
 from gateway.sip.uri import Address, Uri, parse_uri
 
 _SHORTEST = 16
@@ -44,6 +44,12 @@ class Endpoint:
         admission = Admission(self._stack, authenticator)
         self._register = RegisterServer(self._stack, self.registrar, admission)
         self._uas = Uas(self._stack, admission, self._register)
+        self._stack.in_dialog = {
+            "REFER": refer.receive,
+            "NOTIFY": refer.notified,
+            "SUBSCRIBE": refer.subscribed,
+            "MESSAGE": lambda call, transaction, request: ignore(self._stack, transaction),
+        }
         self._registrations: dict[str, Registration] = {}
 
     @property
@@ -234,6 +240,39 @@ class Endpoint:
     def reject_change(self, call: str, status: int = 488, *, now: float) -> None:
         self._stack.now = now
         self._talking(call).reject_change(status)
+
+    # --- transfers and keys ---------------------------------------------------------------------------------------
+
+    def refer(self, call: str, target: str, replaces: str | None = None, *, now: float) -> None:
+        """Asks the peer of `call` to call `target` instead of us; with `replaces`, to take our place in that other call
+        of ours. TransferProgress tells how it goes. Raises SipError where the call isn't up or a transfer is under
+        way."""
+        self._stack.now = now
+        refer.ask(self._talking(call), target, self._talking(replaces) if replaces else None)
+
+    def accept_transfer(self, transfer: str, *, now: float) -> None:
+        """Takes a TransferAsked on; nothing happens where it was answered already."""
+        self._stack.now = now
+        if found := self._stack.transfers.get(transfer):
+            found.accept()
+
+    def reject_transfer(self, transfer: str, status: int = 603, reason: str | None = None, *, now: float) -> None:
+        self._stack.now = now
+        if found := self._stack.transfers.get(transfer):
+            found.reject(status, reason)
+
+    def transfer_progress(self, transfer: str, status: int, reason: str = "", *, now: float) -> None:
+        """Tells who asked for a transfer how it goes; 200 and above is the end. Nothing happens where nobody wants to
+        know any more."""
+        self._stack.now = now
+        if found := self._stack.transfers.get(transfer):
+            found.progress(status, reason)
+
+    def info(self, call: str, digit: str, ms: int = 160, *, now: float) -> None:
+        """A key by INFO, for a peer that takes no telephone-events. Raises SipError on what is no key."""
+        self._stack.now = now
+        kind, body = keys.written(digit, ms)
+        self._talking(call).ask("INFO", [("Content-Type", kind)], body, lambda response: None)
 
     def _user_of_ours(self, uri: Uri) -> bool:
         """Whether a URI names one of our users; an endpoint without accounts has none."""

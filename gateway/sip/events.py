@@ -18,6 +18,7 @@ from gateway.sip.sdp import SessionDescription
 class CallOffered:
     """An INVITE that may come in; 100 Trying is sent already. `caller` and `dialled` are user parts, `display` the
     caller's name; `trunk` or `aor` tells who vouches for the caller. `offer` None: the offer is ours (late offer).
+    `replaces`: the call of ours whose place it takes (RFC 3891); hang that up once this one is answered.
     `headers`: those outside the protocol's own machinery (X-..., P-Asserted-Identity, Diversion, User-Agent, ...)."""
 
     call: str
@@ -29,6 +30,7 @@ class CallOffered:
     offer: SessionDescription | None
     source: Place
     headers: Mapping[str, str] = field(default_factory=dict)
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,31 @@ class InfoDigit:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """The peer of `call` wants us to call somebody else in its place (REFER): `accept_transfer` or `reject_transfer`
+    with the handle `transfer`, then `transfer_progress`. `target`: the URI, without headers; `dialled`: its user part
+    where the URI is one of ours; `replaces`: our other call with this peer, whose far end is meant (attended)."""
+
+    call: str
+    transfer: str
+    target: str
+    dialled: str
+    replaces: str | None = None
+    referred_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """How a transfer goes that we asked the peer of `call` for. The last event is `final`: 2xx there means done, more
+    that it failed, 1xx that the peer tells no more."""
+
+    call: str
+    status: int
+    reason: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ContactUp:
     """A phone registered (or moved to another address). `expires`: seconds; `agent`: its User-Agent."""
 
@@ -183,6 +210,8 @@ SipEvent = (
     | ChangeAnswered
     | ChangeFailed
     | InfoDigit
+    | TransferAsked
+    | TransferProgress
     | ContactUp
     | ContactDown
     | Registered

@@ -9,6 +9,13 @@ _KEYS = "0123456789*#ABCD"
 _DEFAULT_MS = 160
 
 
+def written(key: str, ms: int) -> tuple[str, bytes]:
+    """Content type and body of an INFO for `key`. Raises SipError."""
+    if len(key) != 1 or key not in _KEYS:
+        raise SipError("Not a key", read=key, expected=" ".join(_KEYS))
+    return TYPES[0], f"Signal={key}\r\nDuration={ms}\r\n".encode()
+
+
 def read(content_type: str, body: bytes) -> tuple[str, int]:
     """(key, milliseconds held). Numbers 10 to 15 stand for * # A B C D. Raises SipError."""
     text = body.decode("ascii", "replace")

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.sip.auth import Account, Challenge, credentials, read_challenges
 from gateway.sip.config import SipConfig
@@ -19,7 +19,11 @@ from gateway.sip.timers import Timers
 from gateway.sip.transaction import Transaction, Transactions
 from gateway.sip.uri import Uri, hostport, ip_of
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER"
+if TYPE_CHECKING:
+    from gateway.sip.refer import Referral
+
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, REFER, SUBSCRIBE, NOTIFY, MESSAGE"
+ALLOW_EVENTS = "refer"
 KNOWN_METHODS = frozenset((*ALLOW.split(", "), "PRACK", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PUBLISH"))
 SDP_TYPE = "application/sdp"
 MAX_AUTH_TRIES = 3
@@ -68,6 +72,10 @@ class Stack:
         self.counters: Counter[str] = Counter()
         self.calls: dict[str, Call] = {}
         self.dialogs: dict[DialogId, InDialog] = {}
+        self.transfers: dict[str, Referral] = {}
+        """Transfers that peers asked us for, by handle."""
+        self.in_dialog: dict[str, Callable[[Any, Transaction, Request], None]] = {}
+        """Who answers a method inside the dialog of a call, where the call itself does not."""
         self.transactions = Transactions(config.base, self.timers, lambda: self.now, self.send, self.count)
         self._here: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}

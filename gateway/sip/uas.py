@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.core.errors import SipError
-from gateway.sip import grammar
+from gateway.sip import grammar, replaces
 from gateway.sip.admission import Admission
 from gateway.sip.auth import Account
 from gateway.sip.body import ACCEPTED, read_offer
@@ -17,7 +17,7 @@ from gateway.sip.inbound import Inbound
 from gateway.sip.message import Request, parse_via
 from gateway.sip.place import Place
 from gateway.sip.register import RegisterServer
-from gateway.sip.stack import ALLOW, KNOWN_METHODS, Stack
+from gateway.sip.stack import ALLOW, ALLOW_EVENTS, KNOWN_METHODS, Stack
 from gateway.sip.transaction import State, Transaction
 
 _MACHINERY = frozenset(
@@ -42,10 +42,17 @@ _MACHINERY = frozenset(
         "Accept",
         "Allow-Events",
         "Expires",
+        "Replaces",
     ]
 )
 _SHOWN_MAX = 40
 """Headers of an INVITE passed on to the user."""
+
+
+def ignore(stack: Stack, transaction: Transaction) -> None:
+    """A MESSAGE is taken and goes nowhere: its text is neither shown nor logged (RFC 3428 section 7)."""
+    stack.count("messages_ignored")
+    transaction.answer(200)
 
 
 class Uas:
@@ -66,6 +73,8 @@ class Uas:
             "INFO": self._no_dialog,
             "UPDATE": self._no_dialog,
             "PRACK": self._no_dialog,
+            "REFER": self._forbidden,
+            "MESSAGE": self._message,
         }
 
     def receive(self, request: Request, source: Place) -> None:
@@ -159,8 +168,21 @@ class Uas:
     def _no_dialog(self, transaction: Transaction, request: Request, source: Place) -> None:
         self.stack.refuse(transaction, 481)
 
+    def _forbidden(self, transaction: Transaction, request: Request, source: Place) -> None:
+        """A REFER outside a call: nobody is called on somebody's word alone."""
+        self.stack.refuse(transaction, 403)
+
+    def _message(self, transaction: Transaction, request: Request, source: Place) -> None:
+        """Taken from those whom we know, so that a phone does not repeat it; to all others we have no such method."""
+        if self.stack.config.trunk_at(source[0]) or any(
+            phone.source == source for phone in self.register.registrar.all()
+        ):
+            ignore(self.stack, transaction)
+        else:
+            self.stack.refuse(transaction, 405, headers=[("Allow", ALLOW)])
+
     def _bad_event(self, transaction: Transaction, request: Request, source: Place) -> None:
-        self.stack.refuse(transaction, 489)
+        self.stack.refuse(transaction, 489, headers=[("Allow-Events", ALLOW_EVENTS)])
 
     def _options(self, transaction: Transaction, request: Request, source: Place) -> None:
         user = request.target.number
@@ -178,7 +200,11 @@ class Uas:
         if trunk is None and account is None:
             return
         dialled = request.target.number
-        if not stack.config.serves(dialled):
+        replaced, refused = replaces.replaced(stack, request, account is not None)
+        if refused:
+            stack.refuse(transaction, refused)
+            return
+        if not replaced and not stack.config.serves(dialled):
             stack.refuse(transaction, 404)
             return
         if self.draining or len(stack.calls) >= stack.config.max_calls:
@@ -208,6 +234,7 @@ class Uas:
                 offer=offer,
                 source=source,
                 headers={name: grammar.clean(value) for name, value in shown},
+                replaces=replaced,
             )
         )
 

@@ -71,6 +71,26 @@ class Verbs:
         self.endpoint.reject_change(call, status, now=time.monotonic())
         self.settle()
 
+    def refer(self, call: str, target: str, replaces: str | None = None) -> None:
+        self.endpoint.refer(call, target, replaces, now=time.monotonic())
+        self.settle()
+
+    def accept_transfer(self, transfer: str) -> None:
+        self.endpoint.accept_transfer(transfer, now=time.monotonic())
+        self.settle()
+
+    def reject_transfer(self, transfer: str, status: int = 603, reason: str | None = None) -> None:
+        self.endpoint.reject_transfer(transfer, status, reason, now=time.monotonic())
+        self.settle()
+
+    def transfer_progress(self, transfer: str, status: int, reason: str = "") -> None:
+        self.endpoint.transfer_progress(transfer, status, reason, now=time.monotonic())
+        self.settle()
+
+    def info(self, call: str, digit: str, ms: int = 160) -> None:
+        self.endpoint.info(call, digit, ms, now=time.monotonic())
+        self.settle()
+
     def register(self, registrar: str, aor: str, account: Account, expires: int = 600) -> str:
         handle = self.endpoint.register(registrar, aor, account, expires, now=time.monotonic())
         self.settle()

@@ -44,8 +44,9 @@ REFUSED = {
     "INFO from nowhere": (request("INFO"), 481),
     "PRACK from nowhere": (request("PRACK"), 481),
     "SUBSCRIBE": (request("SUBSCRIBE", Event="presence"), 489),
-    "MESSAGE": (request("MESSAGE", body="hi", kind="text/plain"), 405),
-    "REFER": (request("REFER", Refer_To="<sip:x@y>"), 405),
+    "REFER outside a call": (request("REFER", Refer_To="<sip:x@y>"), 403),
+    "Replaces by a trunk's call of a dialog that isn't": (invite(Replaces="x;to-tag=1;from-tag=2"), 481),
+    "Replaces without a tag": (invite(Replaces="x;to-tag=1"), 400),
     "PUBLISH": (request("PUBLISH"), 405),
     "a method nobody knows": (request("TELEPORT"), 501),
     "OPTIONS for nobody": (request("OPTIONS", uri="sip:nobody@10.0.0.2"), 404),
@@ -66,12 +67,21 @@ def test_a_request_that_is_refused(name: str) -> None:
     assert node.events == []
 
 
+def test_a_message_is_taken_from_those_we_know_and_never_read() -> None:
+    wire, node = gateway()
+    assert status(wire, node, request("MESSAGE", body="hi", kind="text/plain")) == 200
+    assert node.endpoint.counters["messages_ignored"] == 1
+    wire, node = gateway(trunks=())
+    assert status(wire, node, request("MESSAGE", body="hi", kind="text/plain")) == 405
+    assert "messages_ignored" not in node.endpoint.counters
+
+
 def test_refusals_say_what_would_have_been_right() -> None:
     wire, node = gateway()
     said = {
         name: ask(wire, node, data)[0]
         for name, data in {
-            "allow": request("MESSAGE", branch="z9hG4bK1", call_id="1"),
+            "allow": request("PUBLISH", branch="z9hG4bK1", call_id="1"),
             "accept": invite(body="hello", kind="text/plain", branch="z9hG4bK2", call_id="2"),
             "unsupported": invite(Require="warp", branch="z9hG4bK3", call_id="3"),
             "warning": invite(body=G729_ONLY, branch="z9hG4bK4", call_id="4"),

@@ -444,7 +444,8 @@ def test_other_infos_press_no_key(kind: str, body: str, expected: int) -> None:
     ("method", "cseq", "expected", "more"),
     [
         ("OPTIONS", 2, 200, {}),
-        ("REFER", 2, 405, {}),
+        ("PUBLISH", 2, 405, {}),
+        ("REFER", 2, 400, {}),
         ("TELEPORT", 2, 501, {}),
         ("INFO", 1, 500, {}),
         ("UPDATE", 2, 420, {"Require": "timer"}),
