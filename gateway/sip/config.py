@@ -107,9 +107,10 @@ class SipConfig:
             raise ConfigError("A codec is not known", read=", ".join(unknown), expected=", ".join(CODECS))
 
     @cached_property
-    def transports(self) -> frozenset[str]:
-        """What requests may leave over; a browser can't be connected to (RFC 7118), its own connection is used."""
-        return frozenset(("udp", *self.ports)) & {*DEFAULT_PORTS}
+    def transports(self) -> tuple[str, ...]:
+        """What requests may leave over, in order of liking; a browser can't be connected to (RFC 7118), its own
+        connection is used."""
+        return tuple(name for name in DEFAULT_PORTS if name == "udp" or name in self.ports)
 
     @cached_property
     def _local(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

@@ -6,6 +6,7 @@ import ipaddress
 import random
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.sip.place import DEFAULT_PORTS, Place
@@ -71,16 +72,23 @@ Steps = Generator[tuple[Query, ...], Answers, list[Place]]
 """Yields the questions to ask next, is sent their answers (one left out counts as empty), returns the places."""
 
 
-def locate(uri: Uri, transports: Sequence[str], families: Sequence[str], rng: random.Random) -> Steps:
+def locate(
+    uri: Uri,
+    transports: Sequence[str],
+    families: Sequence[str],
+    rng: random.Random,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Steps:
     """The places to try for a URI, best first; none where it can't be reached. `transports`: what we can send over, in
-    order of liking. `families`: A and AAAA in order of liking. `rng` spreads calls over equal servers by weight."""
+    order of liking. `families`: A and AAAA in order of liking. `rng` spreads calls over equal servers by weight.
+    `names`: host names with an address of their own, that nobody is asked about."""
     if uri.scheme not in _NAMED or not uri.host:
         return []
     target = _target(uri)
     transport = _transport(uri, target, transports)
     if transport == "":
         return []
-    if ip := ip_of(target):
+    if ip := ip_of(target) or names.get(target):
         return [_place(ip, uri.port, transport or _default(uri, transports), uri)] if _usable(ip) else []
     if uri.port is not None:
         goals = [Srv(0, 0, uri.port, target)]

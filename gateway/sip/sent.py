@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from gateway.sip import grammar
 from gateway.sip.message import REASONS, Message, Request, Response, respond
 from gateway.sip.place import Place
 from gateway.sip.transaction import Transaction
@@ -63,7 +64,8 @@ class Sent:
             return
         if choice and places and places[0].transport == "udp" and self._large():
             places = (places[0]._replace(transport="tcp"), *places)
-        self._left[:0] = places
+        up, down = self.stack.outages.split(places, self.stack.now)
+        self._left = [*up, *self._left, *down]
         self.go_on()
 
     def _large(self) -> bool:
@@ -73,6 +75,7 @@ class Sent:
     def _heard(self, message: Message) -> None:
         if not isinstance(message, Response):
             return
+        self._learn(message)
         if message.status < 200:
             self._held = True
             self._user(message)
@@ -83,6 +86,17 @@ class Sent:
             self.go_on()
         else:
             self._finish(message)
+
+    def _learn(self, response: Response) -> None:
+        """Whether the place is in service, for the next request that may go there (RFC 3261 21.5.4)."""
+        if self.transaction is None:
+            return
+        outages, place = self.stack.outages, self.transaction.destination
+        if response.status == 503 or (response.local and not self._held):
+            asked = (response.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip()
+            outages.failed(place, self.stack.now, grammar.number(asked))
+        elif not response.local:
+            outages.answered(place)
 
     def _finish(self, response: Response) -> None:
         self.over = True

@@ -12,12 +12,14 @@ from gateway.sip.auth import Account, Challenge, credentials, read_challenges
 from gateway.sip.config import SipConfig
 from gateway.sip.dialog import DialogId
 from gateway.sip.events import SipEvent
+from gateway.sip.locate import locate
 from gateway.sip.message import Header, Request, Response, Via
-from gateway.sip.place import DEFAULT_PORTS, Place
+from gateway.sip.outages import Outages
+from gateway.sip.place import Place
 from gateway.sip.sent import Sent
 from gateway.sip.timers import Timers
 from gateway.sip.transaction import Transaction, Transactions
-from gateway.sip.uri import Uri, hostport, ip_of
+from gateway.sip.uri import Uri, hostport
 
 if TYPE_CHECKING:
     from gateway.sip.refer import Referral
@@ -77,6 +79,7 @@ class Stack:
         self.in_dialog: dict[str, Callable[[Any, Transaction, Request], None]] = {}
         """Who answers a method inside the dialog of a call, where the call itself does not."""
         self.transactions = Transactions(config.base, self.timers, lambda: self.now, self.send, self.count)
+        self.outages = Outages()
         self._here: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}
         self._questions = 0
@@ -136,19 +139,14 @@ class Stack:
     def locate(self, uri: Uri, then: Callable[[tuple[Place, ...]], None]) -> None:
         """Gives the places a URI leads to, best first: at once for an IP address or a configured name, else when DNS
         has answered (RFC 3263). None where we can't send there."""
-        if uri.scheme not in ("sip", "sips") or not uri.host:
-            then(())
+        try:
+            next(locate(uri, self.config.transports, (), self.rng, self.config.names))
+        except StopIteration as done:
+            then(tuple(done.value))
             return
-        transport = (uri.param("transport") or ("tls" if uri.scheme == "sips" else "udp")).lower()
-        ip = ip_of(uri.host) or self.config.names.get(uri.host.lower())
-        if transport not in self.config.transports:
-            then(())
-        elif ip:
-            then((Place(ip, uri.port or DEFAULT_PORTS[transport], transport),))
-        else:
-            self._questions += 1
-            self._asked[self._questions] = then
-            self.lookups.append(Lookup(self._questions, uri))
+        self._questions += 1
+        self._asked[self._questions] = then
+        self.lookups.append(Lookup(self._questions, uri))
 
     def located(self, number: int, places: Iterable[Place]) -> None:
         """The answer to a Lookup."""
