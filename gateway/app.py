@@ -44,6 +44,7 @@ from gateway.sip.auth import Account
 from gateway.sip.config import SipConfig, Trunk
 from gateway.sip.edge import Edge, Listen
 from gateway.sip.endpoint import Endpoint
+from gateway.sip.resolver import DnsResolver
 from gateway.speech.ears import Ears
 from gateway.speech.pool import Saturated
 from gateway.speech.tts_voices import voices
@@ -209,7 +210,16 @@ class Gateway:
             codecs=config.codecs,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
-        self.sip = await Edge.open(Endpoint(settings), [Listen("udp", host, port)], exchange.on_sip)
+        listen = [Listen("udp", host, port)]
+        endpoint = Endpoint(settings)
+        resolver = DnsResolver(
+            tuple(dict.fromkeys(each.transport for each in listen)),
+            tuple(dict.fromkeys("AAAA" if ":" in each.host else "A" for each in listen)),
+            config.dns.servers,
+            config.dns.timeout,
+            count=endpoint.count,
+        )
+        self.sip = await Edge.open(endpoint, listen, exchange.on_sip, resolver)
         self.sip.drain()
         stack.push_async_callback(self.sip.close)
         exchange.endpoint = self.sip

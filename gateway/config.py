@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gateway.config_network import DnsSettings, read_dns
 from gateway.core.errors import ConfigError, Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
@@ -42,6 +43,7 @@ class GatewayConfig:
 
     sip: tuple[str, int] = ("0.0.0.0", 5060)
     domain: str = "trunkline.local"
+    dns: DnsSettings = field(default_factory=DnsSettings)
     http: tuple[str, int] = ("127.0.0.1", 8080)
     media_address: str = "auto"
     media_ports: tuple[int, int] = (20000, 29998)
@@ -128,6 +130,9 @@ def load_config(path: Path) -> GatewayConfig:
     with Fields(read(path, ConfigError), report, "the configuration") as f:
         sip = _section(f, "sip", report)
         sip_listen, domain = _listen(sip, report, default.sip), sip.text("domain", default.domain)
+        dns_fields = _section(sip, "dns", report)
+        dns = read_dns(dns_fields, report)
+        _done(dns_fields)
         _done(sip)
         http = _section(f, "http", report)
         http_listen = _listen(http, report, default.http)
@@ -166,6 +171,7 @@ def load_config(path: Path) -> GatewayConfig:
     return GatewayConfig(
         sip=sip_listen,
         domain=domain,
+        dns=dns,
         http=http_listen,
         media_address=address,
         media_ports=ports,

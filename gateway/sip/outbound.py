@@ -59,7 +59,9 @@ def safe_headers(extra: Sequence[Header]) -> list[Header]:
 class Attempt:
     """One INVITE on its way to one phone. `to`: where it goes; `peer`: the same, where the phone registered."""
 
-    def __init__(self, call: Outbound, target: Uri, to: Place | Uri, peer: Place | None) -> None:
+    def __init__(
+        self, call: Outbound, target: Uri, to: Place | Uri | Sequence[Place | Uri], peer: Place | None
+    ) -> None:
         self.call = call
         self.stack = call.stack
         self.target = target
@@ -136,6 +138,7 @@ class Attempt:
         elif status < 300:
             self._on_answer(request, response)
         elif status in (401, 407) and self._cancel is None and self._login.take(response):
+            self.to = self._sent.onward if self._sent else self.to
             self.start()
         else:
             if response.local and self.peer and not self._provisional:

@@ -55,6 +55,11 @@ class Sent:
         if self.transaction:
             self.transaction.expire()
 
+    @property
+    def onward(self) -> list[Place | Uri]:
+        """Where the request is now, and what is left: where its repetition with credentials goes."""
+        return [*((self.transaction.destination,) if self.transaction else ()), *self._left]
+
     def stay(self) -> None:
         """No other place is tried from now on: the request was cancelled."""
         self._left.clear()

@@ -22,6 +22,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
     for name in (
         "sip",
         "domain",
+        "dns",
         "http",
         "media_address",
         "media_ports",
@@ -156,3 +157,18 @@ async def test_a_gateway_that_could_serve_nobody_does_not_start(config: GatewayC
     async with AsyncExitStack() as stack:
         with pytest.raises(ConfigError, match=said):
             await Gateway(config, Console()).open(stack)
+
+
+def test_name_servers_are_addresses_with_or_without_a_port(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(
+        "sip: {dns: {servers: [10.0.0.53, '10.0.0.54:5353', 'fd00::53', '[fd00::54]:5353'], timeout: 500ms}}\n"
+    )
+    found = load_config(path).dns
+    assert found.servers == (("10.0.0.53", 53), ("10.0.0.54", 5353), ("fd00::53", 53), ("fd00::54", 5353))
+    assert found.timeout == 0.5
+    path.write_text("sip:\n  dns:\n    servers: [ns.example.com]\n    timeout: never\n    server: 1\n")
+    with pytest.raises(Findings) as caught:
+        load_config(path)
+    assert len(caught.value.items) == 3
+    assert {error.where.line for error in caught.value.items} == {3, 4, 5}
