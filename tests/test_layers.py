@@ -32,9 +32,7 @@ PURE = (
     "gateway/routing/",
     *(f"gateway/calls/{name}" for name in ("reducer", "carry", "turns", "handover", "announce", "units", "model")),
 )
-SOCKETS = {
-    f"gateway/sip/{name}.py" for name in ("edge", "verbs", "udp", "streams", "websocket", "certificates", "resolver")
-}
+SOCKETS = {f"gateway/sip/{name}.py" for name in ("edge", "verbs", "udp", "streams", "connection", "resolver")}
 IMPURE = {"asyncio", "socket", "time", "threading", "select", "selectors"}
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 

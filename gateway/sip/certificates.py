@@ -41,8 +41,8 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """What an endpoint shows and trusts. `pairs`: the first is shown where the peer names no host, or one that is in no
-    certificate (SNI, RFC 6066 section 3). `authorities`: a PEM file with the roots that are trusted; None: the system's.
-    `verify`: one of VERIFY."""
+    certificate (SNI, RFC 6066 section 3). `authorities`: a PEM file with the roots that are trusted; None: the
+    system's. `verify`: one of VERIFY."""
 
     pairs: tuple[Pair, ...] = ()
     authorities: Path | None = None
@@ -63,8 +63,9 @@ class Shown:
 
 
 class Contexts:
-    """The contexts of one Certificate. Take `server` and `client` anew for every connection: `refresh` replaces them once the
-    files have changed, and connections that stand keep theirs. Raises ConfigError where the files can't be used."""
+    """The contexts of one Certificate. Take `server` and `client` anew for every connection: `refresh` replaces them
+    once the files have changed, and connections that stand keep theirs. Raises ConfigError where the files can't be
+    used."""
 
     def __init__(self, certificate: Certificate) -> None:
         self.certificate = certificate
@@ -76,9 +77,9 @@ class Contexts:
         self._load()
 
     def refresh(self, now: float) -> bool:
-        """Looks, at most once a second, whether the files changed and lie still since the last look, and loads them. True
-        where new ones are in use; files that can't be used are told in the log and the old ones stay. `now` in seconds of
-        any clock."""
+        """Looks, at most once a second, whether the files changed and lie still since the last look, and loads them.
+        True where new ones are in use; files that can't be used are told in the log and the old ones stay. `now` in
+        seconds of any clock."""
         if now - self._looked < 1.0:
             return False
         self._looked = now
@@ -125,13 +126,13 @@ class Contexts:
     def _load(self) -> None:
         client = self._client()
         servers = [self._server(pair) for pair in self.certificate.pairs]
-        shown = tuple(
-            _shown(pair, context) for pair, context in zip(self.certificate.pairs, servers, strict=True)
-        )
+        shown = tuple(_shown(pair, context) for pair, context in zip(self.certificate.pairs, servers, strict=True))
         self.client, self.shown = client, shown
         self.server = servers[0] if servers else None
         if len(servers) > 1:
-            named = {name: context for one, context in reversed([*zip(shown, servers, strict=True)]) for name in one.names}
+            named = {
+                name: context for one, context in reversed([*zip(shown, servers, strict=True)]) for name in one.names
+            }
             servers[0].sni_callback = lambda sock, name, _: _choose(sock, name, named)
 
     def _server(self, pair: Pair) -> ssl.SSLContext:

@@ -9,7 +9,9 @@ from functools import cached_property
 
 from gateway.core.errors import ConfigError
 from gateway.sip.auth import ALGORITHMS, Account
+from gateway.sip.certificates import Certificate
 from gateway.sip.codecs import CODECS
+from gateway.sip.connections import ConnectionLimits
 from gateway.sip.place import DEFAULT_PORTS
 from gateway.sip.transaction import Base
 from gateway.sip.uri import hostport, ip_of
@@ -66,12 +68,13 @@ class SipConfig:
     """`domain`: our name, the part after @ in our users' addresses and the digest realm. `host`, `port`: what peers are
     told to send to over UDP (port 0: the one that is bound), `host6` where they speak IPv6; `ports`: the same of other
     transports by name. `advertise`: host and port by transport for peers outside the `local` networks, who see us
-    through a NAT. `aliases`: other hosts a Request-URI may name. `accounts`: who may
-    register and call with digest. `destinations`: user parts that may be dialled; a trailing * stands for any rest;
-    nothing listed, nothing taken. `credentials`: what we answer other people's challenges with. `names`: host names we
-    can send to -> IP address. `codecs`: what may be agreed, in order of liking. `algorithms`: offered in this order;
-    MD5 alone by default, because baresip 1.0 gives up and sipp takes the first where SHA-256 is offered beside it.
-    Times in seconds, sizes in bytes."""
+    through a NAT. `certificate`: what is shown and trusted over TLS; `connections`: limits of TCP, TLS and WebSocket;
+    `origins`: pages that may connect by WebSocket, any where none is named. `aliases`: other hosts a Request-URI may
+    name. `accounts`: who may register and call with digest. `destinations`: user parts that may be dialled; a trailing
+    * stands for any rest; nothing listed, nothing taken. `credentials`: what we answer other people's challenges with.
+    `names`: host names we can send to -> IP address. `codecs`: what may be agreed, in order of liking. `algorithms`:
+    offered in this order; MD5 alone by default, because baresip 1.0 gives up and sipp takes the first where SHA-256 is
+    offered beside it. Times in seconds, sizes in bytes."""
 
     domain: str = "trunkline.local"
     host: str = "127.0.0.1"
@@ -80,6 +83,9 @@ class SipConfig:
     ports: Mapping[str, int] = field(default_factory=dict)
     advertise: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     local: tuple[str, ...] = LOCAL_NETWORKS
+    certificate: Certificate = field(default_factory=Certificate)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    origins: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     accounts: tuple[Account, ...] = ()
     trunks: tuple[Trunk, ...] = ()
@@ -110,7 +116,7 @@ class SipConfig:
     def transports(self) -> tuple[str, ...]:
         """What requests may leave over, in order of liking; a browser can't be connected to (RFC 7118), its own
         connection is used."""
-        return tuple(name for name in DEFAULT_PORTS if name == "udp" or name in self.ports)
+        return tuple(name for name in DEFAULT_PORTS if name in ("udp", "tcp", "tls", *self.ports))
 
     @cached_property
     def _local(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

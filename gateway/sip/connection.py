@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gateway.sip.edge import Hooks
 
 _READ = bytearray(32768)
-"""What one turn reads of one connection, so that a peer in full flood leaves the others their turns. All connections of a
-process share it: what arrives is copied before anybody else reads."""
+"""What one turn reads of one connection, so that a peer in full flood leaves the others their turns. All connections of
+a process share it: what arrives is copied before anybody else reads."""
 _VIEW = memoryview(_READ)
 
 _LINGER_S = 5.0
@@ -49,8 +49,8 @@ class Wire(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """`opened`: by us, to `place`; else `place` is known once it is made. `ended` is told that it is over, and whether it had
-    ever carried anything."""
+    """`opened`: by us, to `place`; else `place` is known once it is made. `ended` is told that it is over, and whether
+    it had ever carried anything."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
             self._write(self._wire.wrap(data))
         unread = self._waits + (self._transport.get_write_buffer_size() if self._transport else 0)
         if unread > self._limits.unread:
-            self._hooks.count("connections_not_reading")
+            self._hooks.count("connections_not_reading" if self.up else "connections_crowded")
             self.abort("the peer does not read")
 
     def check(self, now: float) -> None:
@@ -254,7 +254,9 @@ class Connection(asyncio.BufferedProtocol):
     def _keep_alive(self, now: float) -> None:
         if self._pong_by is not None and now > self._pong_by:
             self._pong_by = None
-            if self._answers_pings:  # a peer that never did may not know RFC 5626; the kernel finds out whether it lives
+            if (
+                self._answers_pings
+            ):  # a peer that never did may not know RFC 5626; the kernel finds out whether it lives
                 self._end("connections_without_pong", "keep-alives are no longer answered")
                 return
         if now >= self._ping_at:
@@ -274,8 +276,8 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _alive(sock: socket.socket | None) -> None:
-    """Lets the kernel find out about peers that vanished without a word: half a minute for what is not acknowledged, two
-    minutes for silence."""
+    """Lets the kernel find out about peers that vanished without a word: half a minute for what is not acknowledged,
+    two minutes for silence."""
     if sock is None:
         return
     options = {"TCP_USER_TIMEOUT": 30_000, "TCP_KEEPIDLE": 75, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 3}

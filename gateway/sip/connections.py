@@ -15,11 +15,11 @@ from gateway.sip.place import Place
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """`total` and `per_address`: connections at once, those we opened included; one IPv6 /64 counts as an address.
-    `unread`: bytes that may wait for a peer to read them. Seconds: `connect` for a connection we open, `handshake` for TLS
-    and WebSocket, `first` until a peer's first message, `idle` without a word or keep-alive; longer than registrations
-    last, so that no phone that sleeps is cut off. `ping`: at most so long between keep-alives on connections we opened
-    (RFC 5626 section 4.4.1), `web_ping` on WebSockets, which browsers can't keep alive themselves; `pong`: how long their
-    answers may take."""
+    `unread`: bytes that may wait for a peer to read them. Seconds: `connect` for a connection we open, `handshake` for
+    TLS and WebSocket, `first` until a peer's first message, `idle` without a word or keep-alive; longer than
+    registrations last, so that no phone that sleeps is cut off. `ping`: at most so long between keep-alives on
+    connections we opened (RFC 5626 section 4.4.1), `web_ping` on WebSockets, which browsers can't keep alive
+    themselves; `pong`: how long their answers may take."""
 
     total: int = 2000
     per_address: int = 500
@@ -91,8 +91,8 @@ class Connections(Generic[C]):
             del self._sources[key]
 
     def to(self, place: Place) -> C | None:
-        """The connection a message for `place` goes over: its flow, or without one whichever leads to that peer (RFC 3261
-        section 18) and proved the name."""
+        """The connection a message for `place` goes over: its flow, or without one whichever leads to that peer (RFC
+        3261 section 18) and proved the name."""
         return self._flows.get(place.flow) if place.flow else self._peers.get(_peer(place))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from gateway.sip.endpoint import Endpoint
 from gateway.sip.events import SipEvent
 from gateway.sip.place import Place
 from gateway.sip.stack import Lookup
+from gateway.sip.streams import StreamTransports
 from gateway.sip.udp import Udp
 from gateway.sip.uri import Uri
 from gateway.sip.verbs import Verbs
@@ -70,14 +71,6 @@ class Resolver(Protocol):
         """Where requests for `uri` go, best first; nothing where there is no such name."""
 
 
-Opener = Callable[[Listen, Hooks, int], Awaitable[Transport]]
-
-TRANSPORTS: Mapping[str, Opener] = {
-    "udp": lambda listen, hooks, number: Udp.open(listen.host, listen.port, hooks, number),
-}
-"""How each transport is opened, by name."""
-
-
 class Edge(Verbs):
     """Messages in and out, alarms on time, events to `on_event` (called on the loop, never from inside a verb).
     `on_message`, where set, sees each message with its peer and whether it was sent."""
@@ -89,6 +82,7 @@ class Edge(Verbs):
         self.ports: dict[str, int] = {}
         self._resolver = resolver
         self._transports: dict[tuple[str, bool, int], Transport] = {}
+        self._streams = StreamTransports(self, endpoint.config)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
@@ -105,7 +99,8 @@ class Edge(Verbs):
         on_event: Callable[[SipEvent], None] | None = None,
         resolver: Resolver | None = None,
     ) -> Edge:
-        """Listens everywhere it is told to; the endpoint then advertises what was bound. Raises PortBusy."""
+        """Listens everywhere it is told to; the endpoint then advertises what was bound. Raises PortBusy, and
+        ConfigError where certificates can't be used."""
         self = cls(endpoint, resolver)
         if on_event:
             self.on_event = on_event
@@ -120,7 +115,11 @@ class Edge(Verbs):
     async def _open(self, listen: Listen) -> None:
         family = ":" in listen.host
         number = sum(1 for name, v6, _ in self._transports if (name, v6) == (listen.transport, family))
-        transport = await TRANSPORTS[listen.transport](listen, self, number)
+        transport: Transport
+        if listen.transport == "udp":
+            transport = await Udp.open(listen.host, listen.port, self, number)
+        else:
+            transport = await self._streams.listen(listen.transport, listen.host, listen.port)
         self._transports[listen.transport, family, number] = transport
         self.ports.setdefault(listen.transport, transport.port)
         self.endpoint.bound(listen.transport, transport.port)
@@ -198,6 +197,8 @@ class Edge(Verbs):
         family = ":" in place.ip
         key = place.transport, family, place.flow if place.transport == "udp" else 0
         transport = self._transports.get(key) or self._transports.get((place.transport, family, 0))
+        if transport is None and place.transport in ("tcp", "tls"):
+            transport = self._transports[key] = self._streams.connects(place.transport)
         if transport is None:
             self.endpoint.count("no_transport")
             self.unreachable(place)

@@ -12,8 +12,8 @@ from gateway.sip.message import MessageError, Request, parse, respond
 
 @dataclass(frozen=True, slots=True)
 class FrameLimits:
-    """Sizes in bytes: `head` of a start line with its headers, `message` of the whole. `patience`: seconds from the first
-    byte of a message to its last."""
+    """Sizes in bytes: `head` of a start line with its headers, `message` of the whole. `patience`: seconds from the
+    first byte of a message to its last."""
 
     head: int = 16384
     message: int = 65536
@@ -47,10 +47,10 @@ PING = b"\r\n\r\n"
 
 
 class Framer:
-    """Bytes in any pieces, `now` in monotonic seconds; whole messages out. `opened`: we opened the connection, so that CRLF
-    from the peer is an answer to our ping; else two of them are a ping, which is answered. `tag` makes the To tag of a
-    400 or 513 to a message that can't be framed. What has to be sent back stands in `output`; once `over` is true the
-    connection is to be closed behind it."""
+    """Bytes in any pieces, `now` in monotonic seconds; whole messages out. `opened`: we opened the connection, so that
+    CRLF from the peer is an answer to our ping; else two of them are a ping, which is answered. `tag` makes the To tag
+    of a 400 or 513 to a message that can't be framed. What has to be sent back stands in `output`; once `over` is true
+    the connection is to be closed behind it."""
 
     def __init__(self, tag: Callable[[], str], limits: FrameLimits = FrameLimits(), opened: bool = False) -> None:
         self.limits = limits
@@ -125,7 +125,8 @@ class Framer:
         self.output += _PONG * pings
 
     def _measure(self, found: list[Framed]) -> bool:
-        """Looks for the end of the headers and notes the message's size; False where more has to come, or never will."""
+        """Looks for the end of the headers and notes the message's size; False where more has to come, or never
+        will."""
         buffer = self._buffer
         if not buffer:
             return False
@@ -170,7 +171,8 @@ class Framer:
 
 
 def refusal(head: bytes, status: int, reason: str, tag: str) -> bytes | None:
-    """The answer to a request of which only the headers, or some of them, are known; None where nobody could be answered."""
+    """The answer to a request of which only the headers, or some of them, are known; None where nobody could be
+    answered."""
     if not head.endswith((b"\n\n", b"\n\r\n")):
         head = head.rpartition(b"\n")[0] + b"\n\r\n"
     plain = _LENGTH.sub(b"\nContent-Length: 0", head)

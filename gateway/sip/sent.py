@@ -75,7 +75,7 @@ class Sent:
 
     def _large(self) -> bool:
         """Whether it is too large for UDP and we speak TCP; our Via is still to come."""
-        return "tcp" in self.stack.config.transports and len(self.request.encode()) > LARGEST_OVER_UDP - 100
+        return "tcp" in self.stack.config.ports and len(self.request.encode()) > LARGEST_OVER_UDP - 100
 
     def _heard(self, message: Message) -> None:
         if not isinstance(message, Response):

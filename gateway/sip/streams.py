@@ -1,4 +1,5 @@
-"""SIP over TCP and TLS, and the connections of WebSockets: listening, connecting, finding the way back (RFC 3261 section 18)."""
+"""SIP over TCP and TLS, and the connections of WebSockets: listening, connecting, finding the way back (RFC 3261
+section 18)."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gateway.sip import grammar
-from gateway.sip.certificates import Contexts
+from gateway.core.errors import ConfigError
+from gateway.sip.certificates import Certificate, Contexts
 from gateway.sip.connection import Connection, Wire
 from gateway.sip.connections import Connections
 from gateway.sip.framing import Framer
@@ -19,30 +20,75 @@ from gateway.sip.place import DEFAULT_PORTS, Place
 from gateway.sip.tls import Tls
 from gateway.sip.udp import busy
 from gateway.sip.uri import ip_of
+from gateway.sip.websocket import WebSocket
 
 if TYPE_CHECKING:
+    from gateway.sip.config import SipConfig
     from gateway.sip.edge import Hooks
 
 log = logging.getLogger(__name__)
 
 _CHECK_S = 1.0
 _BACKLOG = 512
+_SILENT_S = 30.0
+"""How long a peer that did not answer a connection attempt is taken for silent; requests go elsewhere at once."""
+_SILENT_MAX = 1000
+
+
+class StreamTransports:
+    """Makes the stream transports of one endpoint, which share their connections and certificates. Raises ConfigError
+    where the configured certificates can't be used."""
+
+    def __init__(self, hooks: Hooks, config: SipConfig) -> None:
+        self._hooks = hooks
+        self._config = config
+        self._connections: Connections[Connection] = Connections(config.connections)
+        plain = config.certificate == Certificate()
+        self._contexts = None if plain else Contexts(config.certificate)
+
+    @property
+    def contexts(self) -> Contexts:
+        """Made at the first use where nothing was configured: reading the system's authorities takes a while."""
+        if self._contexts is None:
+            self._contexts = Contexts(self._config.certificate)
+        return self._contexts
+
+    async def listen(self, transport: str, host: str, port: int) -> Streams:
+        """Binds `host`:`port` (0: a free one). Raises PortBusy, ConfigError."""
+        made = self._make(transport)
+        try:
+            await made.listen(host, port)
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    def connects(self, transport: str) -> Streams:
+        """A transport that only opens connections: tcp or tls."""
+        return self._make(transport)
+
+    def _make(self, transport: str) -> Streams:
+        contexts = self.contexts if transport in ("tls", "wss") else None
+        limits, origins = self._config.connections.frame, self._config.origins
+        wire: Callable[[bool], Wire]
+        if transport in ("ws", "wss"):
+            wire = lambda opened: WebSocket(limits, origins)  # noqa: E731
+        else:
+            wire = lambda opened: Framer(lambda: secrets.token_hex(8), limits, opened)  # noqa: E731
+        return Streams(transport, self._hooks, self._connections, contexts, wire)
 
 
 class Streams:
-    """One transport: a listening socket, or none (`host` ""), and the connections it opens itself. `contexts` makes it TLS;
-    `wire` makes the format on the wire (SIP's own framing where none is given); connections to others are opened where
-    `connects`. `connections` is shared by all transports of an endpoint."""
+    """One transport: a listening socket, or none (`host` ""), and the connections it opens itself. `contexts` makes it
+    TLS; `wire` makes the format of a connection, for one that we open or not."""
 
     def __init__(
         self,
         transport: str,
         hooks: Hooks,
         connections: Connections[Connection],
-        *,
-        contexts: Contexts | None = None,
-        wire: Callable[[bool], Wire] | None = None,
-        connects: bool = True,
+        contexts: Contexts | None,
+        wire: Callable[[bool], Wire],
     ) -> None:
         self.transport = transport
         self.host = ""
@@ -50,17 +96,22 @@ class Streams:
         self._hooks = hooks
         self._connections = connections
         self._contexts = contexts
-        self._wire = wire or (lambda opened: Framer(lambda: secrets.token_hex(8), connections.limits.frame, opened))
-        self._connects = connects
+        self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._own: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._silent: dict[Place, float] = {}
         self._closed = False
         self._checking = self._loop.call_later(_CHECK_S, self._check)
 
     async def listen(self, host: str, port: int = 0) -> None:
-        """Binds `host`:`port` (0: a free one). Raises PortBusy."""
+        """Binds `host`:`port` (0: a free one). Raises PortBusy, ConfigError."""
+        if self._contexts and not self._contexts.server:
+            raise ConfigError(
+                f"SIP over {self.transport.upper()} needs a certificate",
+                do="name one, and its key, under sip: tls: in gateway.yaml",
+            )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -80,14 +131,11 @@ class Streams:
         connection = self._connections.to(place)
         if connection is None or not connection.open:
             back = self._way_back(data, place) if place.flow else place
-            if back is None or not self._connects or self._closed:
-                self._hooks.unreachable(place)
-                return
-            connection = self._connections.to(back)
-            if connection is None or not connection.open:
-                connection = self._connect(back)
+            connection = self._towards(back) if back else None
         if connection:
             connection.send(data)
+        else:
+            self._hooks.unreachable(place)
 
     async def close(self) -> None:
         """Gives the port back and ends the connections; what they had to say is said."""
@@ -121,12 +169,18 @@ class Streams:
         self._own.add(made)
         return made
 
-    def _connect(self, place: Place) -> Connection | None:
+    def _towards(self, place: Place) -> Connection | None:
+        """A connection to a peer, begun if need be; None where there can be none. Nobody connects to a browser."""
+        connection = self._connections.to(place)
+        if connection and connection.open:
+            return connection
         refused = self._connections.refuses(place.ip)
         if refused:
             self._hooks.count(refused)
-            self._hooks.unreachable(place)
-            return None
+        silent = self._silent.get(place, 0.0) > self._loop.time()
+        return None if refused or silent or self._closed or self.transport in ("ws", "wss") else self._connect(place)
+
+    def _connect(self, place: Place) -> Connection:
         tls = None
         if self._contexts:
             tls = Tls(self._contexts.client, server=False, name=place.name or place.ip)
@@ -145,6 +199,9 @@ class Streams:
             async with asyncio.timeout(self._connections.limits.connect):
                 await self._loop.create_connection(lambda: connection, place.ip, place.port, local_addr=local)
         except TimeoutError:
+            if len(self._silent) >= _SILENT_MAX:
+                self._silent.clear()
+            self._silent[place._replace(flow=0)] = self._loop.time() + _SILENT_S
             self._unreached(connection, "no answer")
         except OSError as error:
             self._unreached(connection, (error.strerror or str(error)).lower())
@@ -169,7 +226,9 @@ class Streams:
             self._hooks.disconnected(place)
         elif connection.opened:
             self._hooks.count("connections_failed")
-            log.info("no connection", extra={"fields": {"to": f"{place.transport}:{place.ip}:{place.port}", "why": why}})
+            log.info(
+                "no connection", extra={"fields": {"to": f"{place.transport}:{place.ip}:{place.port}", "why": why}}
+            )
             self._hooks.unreachable(place._replace(flow=0))
         self._hooks.settle()
 
@@ -182,14 +241,13 @@ class Streams:
         self._checking = self._loop.call_later(_CHECK_S, self._check)
 
     def _way_back(self, data: bytes, place: Place) -> Place | None:
-        """Where a response goes whose connection is gone: to the Via's `received`, at the port the peer listens on (RFC 3261
-        18.2.2). A request has no other way."""
+        """Where a response goes whose connection is gone: to the address it came from, at the port that the Via names
+        (RFC 3261 18.2.2). A request has no other way."""
         if not data.startswith(b"SIP/2.0 "):
             return None
         try:
             via = parse(data).via
         except MessageError:
             return None
-        ip = grammar.find(via.params, "received") or ip_of(via.host)
         name = "" if ip_of(via.host) else via.host
-        return Place(ip or place.ip, via.port or DEFAULT_PORTS[self.transport], self.transport, 0, name)
+        return Place(place.ip, via.port or DEFAULT_PORTS[self.transport], self.transport, 0, name)

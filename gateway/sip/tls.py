@@ -8,9 +8,9 @@ _READ = 65536
 
 
 class Tls:
-    """One side of one connection. `receive` takes what came and gives what it holds; `send` takes what is to be said, once
-    it is `ready`: the handshake is done. `output` is to be written to the peer after each. `over`: the peer ended it, or
-    broke it; `trouble` then says why, empty for an orderly end."""
+    """One side of one connection. `receive` takes what came and gives what it holds; `send` takes what is to be said,
+    once it is `ready`: the handshake is done. `output` is to be written to the peer after each. `over`: the peer ended
+    it, or broke it; `trouble` then says why, empty for an orderly end."""
 
     def __init__(self, context: ssl.SSLContext, *, server: bool, name: str | None = None) -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -1,4 +1,5 @@
-"""SIP over WebSocket as messages see it: handshake, frames, close (RFC 7118 on RFC 6455). Pure; sockets are in streams.py."""
+"""SIP over WebSocket as messages see it: handshake, frames, close (RFC 7118 on RFC 6455). Pure; sockets are in
+streams.py."""
 
 from __future__ import annotations
 
@@ -22,11 +23,11 @@ _HANDSHAKE = 16384
 
 
 class WebSocket:
-    """The server's side of one connection; the same face as Framer. `origins`: the pages that may connect, any where none
-    is given; programs that are no browser name no origin and are let in. `ready` once the handshake is done: with any
-    path, and only where the peer speaks the subprotocol sip."""
+    """The server's side of one connection; the same face as Framer. `origins`: the pages that may connect, any where
+    none is given; programs that are no browser name no origin and are let in. `ready` once the handshake is done: with
+    any path, and only where the peer speaks the subprotocol sip."""
 
-    def __init__(self, limits: FrameLimits = FrameLimits(), origins: Sequence[str] = ()) -> None:
+    def __init__(self, limits: FrameLimits, origins: Sequence[str] = ()) -> None:
         self.limits = limits
         self.output = b""
         self.over = False
@@ -98,7 +99,9 @@ class WebSocket:
         self.ready = self._protocol.state is State.OPEN
         if not self.ready:
             foreign = isinstance(self._protocol.handshake_exc, InvalidOrigin)
-            found.append(Fault("websocket_origin" if foreign else "websocket_refused", str(self._protocol.handshake_exc)))
+            found.append(
+                Fault("websocket_origin" if foreign else "websocket_refused", str(self._protocol.handshake_exc))
+            )
 
     def _frame(self, frame: Frame, found: list[Framed]) -> None:
         if frame.opcode is Opcode.PING:

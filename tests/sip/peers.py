@@ -50,10 +50,12 @@ class Running:
         self.on_event = lambda event: None
 
     @classmethod
-    async def start(cls, **config: object) -> Running:
+    async def start(cls, *listen: Listen, **config: object) -> Running:
+        """`listen`: UDP on the loopback where nothing is said."""
         self = cls()
         settings = {"domain": "127.0.0.1", **config}
-        self.edge = await Edge.open(Endpoint(SipConfig(**settings)), [Listen("udp", "127.0.0.1", 0)], self._hear)
+        places = listen or (Listen("udp", "127.0.0.1", 0),)
+        self.edge = await Edge.open(Endpoint(SipConfig(**settings)), places, self._hear)
         return self
 
     def _hear(self, event: SipEvent) -> None:

@@ -1,0 +1,331 @@
+"""TCP and TLS on the loopback: connections found, shared, limited, lost, and told of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from gateway.core.errors import PortBusy
+from gateway.sip import offer_answer
+from gateway.sip.auth import Account
+from gateway.sip.config import Trunk
+from gateway.sip.connections import ConnectionLimits
+from gateway.sip.edge import Listen
+from gateway.sip.events import CallAnswered, CallEnded, CallOffered, ContactDown, ContactUp, OptionsAnswered
+from gateway.sip.framing import FrameLimits
+from gateway.sip.message import parse
+from tests.sip.peers import Running
+
+LOOPBACK = Trunk("loopback", ("127.0.0.0/8", "::1"))
+TCP = Listen("tcp", "127.0.0.1")
+OPEN = {"trunks": (LOOPBACK,), "destinations": ("8000",)}
+
+
+async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    for _ in range(int(seconds / 0.02)):
+        if true():
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError("it did not happen")
+
+
+@contextlib.asynccontextmanager
+async def running(*listen: Listen, **config: object) -> AsyncIterator[Running]:
+    node = await Running.start(*listen, **config)
+    try:
+        yield node
+    finally:
+        await node.edge.close(patience=0.5)
+
+
+def counters(node: Running):
+    return node.edge.endpoint.counters
+
+
+def options(port: int, call: str = "1", via: str = "127.0.0.1:9", length: bool = True) -> bytes:
+    text = f"OPTIONS sip:127.0.0.1:{port} SIP/2.0\r\nVia: SIP/2.0/TCP {via};branch=z9hG4bK{call};rport\r\n"
+    text += (
+        f"From: <sip:a@b>;tag=1\r\nTo: <sip:127.0.0.1>\r\nCall-ID: {call}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n"
+    )
+    return f"{text}{'Content-Length: 0' if length else 'X: y'}\r\n\r\n".encode()
+
+
+class Peer:
+    """A bare connection to a port of ours."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, port: int, context: ssl.SSLContext | None = None, name: str | None = None) -> Peer:
+        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name))
+
+    def write(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def answer(self) -> tuple[int, str]:
+        """Status and Call-ID of the next response; it has no body."""
+        async with asyncio.timeout(20):
+            response = parse(await self.reader.readuntil(b"\r\n\r\n"))
+        return response.status, response.call_id
+
+    async def ended(self) -> bytes:
+        """What came until the other side closed."""
+        async with asyncio.timeout(20):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+# --- requests and calls -----------------------------------------------------------------------------------------------
+
+
+async def test_requests_are_answered_over_the_connection_they_came_by() -> None:
+    async with running(TCP) as node:
+        peer = await Peer.connect(node.edge.port)
+        data = options(node.edge.port, "1") + b"\r\n\r\n" + options(node.edge.port, "2", via="192.0.2.9:5060")
+        for i in range(0, len(data), 7):
+            peer.write(data[i : i + 7])
+            await asyncio.sleep(0)
+        assert await peer.answer() == (200, "1")
+        assert await peer.answer() == (200, "2")
+        assert counters(node)["keepalive_pings"] == 1
+        peer.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_call_over_tcp_uses_one_connection_both_ways(host: str) -> None:
+    listen = Listen("tcp", host)
+    async with running(listen, **OPEN, host=host) as callee, running(listen, **OPEN, host=host) as caller:
+        callee.on_event = lambda event: (
+            callee.edge.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 6002))
+            if isinstance(event, CallOffered)
+            else None
+        )
+        shown = f"[{host}]" if ":" in host else host
+        uri = f"sip:8000@{shown}:{callee.edge.port};transport=tcp"
+        call = caller.edge.invite(uri, offer_answer.offer("127.0.0.1", 6000))
+        assert (await caller.wait(CallAnswered)).call == call
+        heard = next(iter(callee.edge.endpoint.calls))
+        callee.edge.hangup(heard)
+        assert (await caller.wait(CallEnded)).by_peer
+        assert len(callee.edge._streams._connections) == len(caller.edge._streams._connections) == 1
+        assert counters(callee)["retransmitted"] == counters(caller)["retransmitted"] == 0
+
+
+async def test_nobody_there_fails_the_request_at_once() -> None:
+    async with running(TCP) as node:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            gone = sock.getsockname()[1]
+        node.edge.options(f"sip:127.0.0.1:{gone};transport=tcp")
+        assert (await node.wait(OptionsAnswered)).status == 503
+        assert counters(node)["connections_failed"] == 1
+        assert counters(node)["timed_out"] == 0
+
+
+async def test_a_lost_connection_fails_what_waits_on_it_and_the_next_request_connects_anew() -> None:
+    async with running(TCP) as node:
+        greeted: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            greeted.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        for _ in range(2):
+            node.edge.options(f"sip:127.0.0.1:{port};transport=tcp")
+            assert (await node.wait(OptionsAnswered)).status == 503
+        assert len(greeted) == 2
+        server.close()
+
+
+async def test_a_phone_whose_connection_ends_is_no_longer_called() -> None:
+    accounts = (Account("omar", "secret"),)
+    async with running(TCP, accounts=accounts) as node, running(TCP) as phone:
+        account = accounts[0]
+        phone.edge.register(f"sip:127.0.0.1:{node.edge.port};transport=tcp", "sip:omar@127.0.0.1", account)
+        up = await node.wait(ContactUp)
+        assert up.source.transport == "tcp"
+        assert up.source.flow
+        await phone.edge._shut()
+        down = await node.wait(ContactDown)
+        assert down.aor == up.aor
+
+
+async def test_a_response_whose_connection_is_gone_goes_to_the_port_of_the_via() -> None:
+    """RFC 3261 section 18.2.2."""
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with running(TCP, **OPEN) as node:
+        peer = await Peer.connect(node.edge.port)
+        body = offer_answer.offer("127.0.0.1", 6000).encode()
+        text = f"INVITE sip:8000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:{port};branch=z9hG4bK1\r\n"
+        text += "From: <sip:a@b>;tag=1\r\nTo: <sip:8000@b>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n"
+        text += "Contact: <sip:a@127.0.0.1:9>\r\nContent-Type: application/sdp\r\n"
+        peer.write(f"{text}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        offered = await node.wait(CallOffered)
+        peer.writer.transport.abort()
+        await until(lambda: not len(node.edge._streams._connections))
+        node.edge.reject(offered.call, 486)
+        async with asyncio.timeout(20):
+            while (found := parse(await heard.get())).status != 486:
+                pass
+        assert found.call_id == "1"
+    server.close()
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+async def test_a_busy_port_is_named() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        with pytest.raises(PortBusy, match=f"TCP port {port}"):
+            await Running.start(Listen("tcp", "127.0.0.1", port))
+
+
+async def test_what_can_not_be_framed_is_answered_400_and_the_connection_closed() -> None:
+    async with running(TCP) as node:
+        peer = await Peer.connect(node.edge.port)
+        peer.write(options(node.edge.port, length=False) + options(node.edge.port, "2"))
+        response = parse(await peer.ended())
+        assert (response.status, response.reason) == (400, "Missing Content-Length")
+        assert counters(node)["streams_without_length"] == 1
+        peer.close()
+
+
+async def test_garbage_ends_its_own_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(TCP) as node:
+        good = await Peer.connect(node.edge.port)
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" * 1000, b"\0" * 70000, b"A" * 70000):
+            peer = await Peer.connect(node.edge.port)
+            peer.write(data)
+            assert await peer.ended() == b""
+            peer.close()
+        assert counters(node)["streams_garbage"] == 4
+        good.write(options(node.edge.port))
+        assert await good.answer() == (200, "1")
+        good.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_connections_are_limited_in_all_and_by_address() -> None:
+    for limits, counter in (
+        (ConnectionLimits(total=3), "connections_refused_total"),
+        (ConnectionLimits(per_address=3), "connections_refused_address"),
+    ):
+        async with running(TCP, connections=limits) as node:
+            peers = [await Peer.connect(node.edge.port) for _ in range(5)]
+            await until(lambda node=node, counter=counter: counters(node)[counter] == 2)
+            peers[0].write(options(node.edge.port))
+            assert (await peers[0].answer())[0] == 200
+            for peer in peers:
+                peer.close()
+            await until(lambda node=node: not len(node.edge._streams._connections))
+            again = await Peer.connect(node.edge.port)
+            again.write(options(node.edge.port))
+            assert (await again.answer())[0] == 200
+            again.close()
+
+
+async def test_a_peer_that_does_not_read_is_disconnected() -> None:
+    async with running(TCP, connections=ConnectionLimits(unread=20_000)) as node:
+        peer = await Peer.connect(node.edge.port)
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.writer.transport.pause_reading()
+
+        async def flood() -> None:
+            for i in range(200_000):
+                peer.write(options(node.edge.port, str(i)))
+                await peer.writer.drain()
+
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(30):
+                await flood()
+        assert counters(node)["connections_not_reading"] == 1
+        peer.writer.transport.abort()
+
+
+async def test_slow_and_silent_peers_are_cut_off() -> None:
+    limits = ConnectionLimits(first=0.5, frame=FrameLimits(patience=0.5))
+    async with running(TCP, connections=limits) as node:
+        silent, slow = await Peer.connect(node.edge.port), await Peer.connect(node.edge.port)
+        slow.write(options(node.edge.port) + b"OPT")
+        assert (await slow.answer())[0] == 200
+        assert await slow.ended() == b""
+        assert await silent.ended() == b""
+        assert counters(node)["streams_slow"] == counters(node)["connections_silent"] == 1
+        silent.close()
+        slow.close()
+
+
+async def test_idle_connections_are_closed_and_keep_alives_prevent_it() -> None:
+    async with running(TCP, connections=ConnectionLimits(idle=1.5)) as node:
+        idle, kept = await Peer.connect(node.edge.port), await Peer.connect(node.edge.port)
+        for peer in (idle, kept):
+            peer.write(options(node.edge.port))
+            assert (await peer.answer())[0] == 200
+        closing = asyncio.create_task(idle.ended())
+        while not closing.done():
+            kept.write(b"\r\n\r\n")
+            await asyncio.sleep(0.1)
+        kept.write(options(node.edge.port, "2"))
+        async with asyncio.timeout(20):
+            said = b""
+            while b"Call-ID: 2" not in said:
+                said += await kept.reader.read(65536)
+        assert counters(node)["connections_idle"] == 1
+        idle.close()
+        kept.close()
+
+
+# --- keep-alive of our own --------------------------------------------------------------------------------------------
+
+
+async def test_connections_we_opened_are_kept_alive_and_given_up_when_pongs_stop() -> None:
+    pings = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal pings
+        request = parse(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer_to(request))
+        while await reader.readexactly(4) == b"\r\n\r\n":
+            pings += 1
+            if pings == 1:
+                writer.write(b"\r\n")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with running(TCP, connections=ConnectionLimits(ping=0.5, pong=0.5)) as node:
+        node.edge.options(f"sip:127.0.0.1:{port};transport=tcp")
+        assert (await node.wait(OptionsAnswered)).status == 200
+        await until(lambda: counters(node)["connections_without_pong"] == 1)
+        assert counters(node)["keepalive_pongs"] == 1
+        assert pings == 2
+    server.close()
+
+
+def answer_to(request) -> bytes:
+    from gateway.sip.message import respond
+
+    return respond(request, 200, tag="x").encode()
