@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, offer_answer, sdp
+from gateway.sip.crypto import Srtp
 from gateway.sip.message import Header, Message, Request, canonical
+from gateway.sip.offer_answer import NotAcceptable, Pair
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import SDP_TYPE, Stack
 
@@ -42,8 +44,11 @@ def description_of(message: Message) -> SessionDescription:
     return sdp.parse(text)
 
 
-def read_offer(stack: Stack, request: Request) -> tuple[SessionDescription | None, Problem | None]:
-    """The offer in a request's body, or why it gets refused: 415, 400 or 488."""
+def read_offer(
+    stack: Stack, request: Request, before: Pair | None = None
+) -> tuple[SessionDescription | None, Problem | None]:
+    """The offer in a request's body, or why it gets refused: 415, 400 or 488. `before`: what holds in the call that it
+    would change."""
     try:
         text = session_of(request)
         offer = sdp.parse(text) if text is not None else None
@@ -55,9 +60,9 @@ def read_offer(stack: Stack, request: Request) -> tuple[SessionDescription | Non
     if offer is None:
         return None, None
     try:
-        offer_answer.answer(offer, "127.0.0.1", 9, stack.config.codecs)
-    except offer_answer.NoCodec as error:
-        warning = f"305 {stack.config.host} {grammar.quote(f'{error.what}; {error.expected} can')}"
+        offer_answer.take(offer, stack.config.codecs, Srtp(stack.config.srtp), before)
+    except NotAcceptable as error:
+        warning = f"{error.warning} {stack.config.host} {grammar.quote(f'{error.what}; {error.expected} can')}"
         return None, (488, None, [("Warning", warning)])
     return offer, None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 DTMF = "telephone-event"
 NOISE = "CN"
@@ -40,13 +41,22 @@ class Codec:
         return self.name.upper() == NOISE and self.rate == 8000
 
     @property
+    def is_sound(self) -> bool:
+        """Neither keys nor comfort noise."""
+        return self.meaning in _SOUNDS
+
+    @property
     def encoding(self) -> str:
         """Its name in full, as the media engine has it: L16 comes at two rates."""
         return f"L16/{self.rate}" if self.name.upper() == "L16" else _WRITTEN.get(self.name.upper(), self.name)
 
+    @property
+    def meaning(self) -> tuple[str, int, int]:
+        """What two codecs have in common that are the same but for their numbers (RFC 8866: names have no case)."""
+        return self.name.upper(), self.rate, self.channels
+
     def same(self, other: Codec) -> bool:
-        """Whether both mean one encoding, whatever their numbers (names compare without case, RFC 8866)."""
-        return (self.name.upper(), self.rate, self.channels) == (other.name.upper(), other.rate, other.channels)
+        return self.meaning == other.meaning
 
 
 CODECS: dict[str, tuple[Codec, ...]] = {
@@ -58,18 +68,22 @@ CODECS: dict[str, tuple[Codec, ...]] = {
 }
 """What can be agreed, by the name it is asked for with, and how we offer it."""
 
+_SOUNDS = {codec.meaning for each in CODECS.values() for codec in each}
 _WRITTEN = {codec.name.upper(): codec.name for each in CODECS.values() for codec in each}
 
 
-def liked(names: Iterable[str]) -> tuple[Codec, ...]:
+@lru_cache(maxsize=256)
+def liked(names: tuple[str, ...]) -> tuple[Codec, ...]:
     """The codecs of these names, in this order."""
     return tuple(codec for name in names for codec in CODECS[name])
 
 
 def chosen(theirs: Iterable[Codec], ours: Iterable[Codec]) -> Codec | None:
     """Of what they list, with their number, what stands first in ours."""
-    listed = tuple(theirs)
-    return next((them for us in ours for them in listed if them.same(us)), None)
+    listed: dict[tuple[str, int, int], Codec] = {}
+    for them in theirs:
+        listed.setdefault(them.meaning, them)
+    return next((listed[us.meaning] for us in ours if us.meaning in listed), None)
 
 
 def keys_beside(codec: Codec, listed: Iterable[Codec]) -> Codec | None:
@@ -81,3 +95,21 @@ def keys_beside(codec: Codec, listed: Iterable[Codec]) -> Codec | None:
 def noise_beside(codec: Codec, listed: Iterable[Codec]) -> Codec | None:
     """Comfort noise for a codec of its clock."""
     return next((each for each in listed if each.is_noise and each.rate == codec.rate), None)
+
+
+def numbered(codecs: Iterable[Codec], held: Iterable[Codec]) -> list[Codec]:
+    """The codecs under the numbers they are known by in a call; new ones get numbers that never meant another
+    (RFC 3264 section 8.3.2). One for which no number is left is left out."""
+    known: dict[tuple[str, int, int], int] = {}
+    taken: set[int] = set()
+    for codec in held:
+        known.setdefault(codec.meaning, codec.payload)
+        taken.add(codec.payload)
+    found: list[Codec] = []
+    for codec in codecs:
+        free = (n for n in (codec.payload, *range(96, 128)) if n not in taken)
+        number = known.get(codec.meaning, next(free, None))
+        if number is not None:
+            taken.add(number)
+            found.append(replace(codec, payload=number))
+    return found

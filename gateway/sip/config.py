@@ -12,6 +12,7 @@ from gateway.sip.auth import ALGORITHMS, Account
 from gateway.sip.certificates import Certificate
 from gateway.sip.codecs import CODECS
 from gateway.sip.connections import ConnectionLimits
+from gateway.sip.crypto import NEVER, POLICIES
 from gateway.sip.place import DEFAULT_PORTS
 from gateway.sip.transaction import Base
 from gateway.sip.uri import hostport, ip_of
@@ -72,9 +73,9 @@ class SipConfig:
     `origins`: pages that may connect by WebSocket, any where none is named. `aliases`: other hosts a Request-URI may
     name. `accounts`: who may register and call with digest. `destinations`: user parts that may be dialled; a trailing
     * stands for any rest; nothing listed, nothing taken. `credentials`: what we answer other people's challenges with.
-    `names`: host names we can send to -> IP address. `codecs`: what may be agreed, in order of liking. `algorithms`:
-    offered in this order; MD5 alone by default, because baresip 1.0 gives up and sipp takes the first where SHA-256 is
-    offered beside it. Times in seconds, sizes in bytes."""
+    `names`: host names we can send to -> IP address. `codecs`: what may be agreed, in order of liking; `srtp`:
+    never, optional or required. `algorithms`: offered in this order; MD5 alone by default, because baresip 1.0 gives up
+    and sipp takes the first where SHA-256 is offered beside it. Times in seconds, sizes in bytes."""
 
     domain: str = "trunkline.local"
     host: str = "127.0.0.1"
@@ -93,6 +94,7 @@ class SipConfig:
     credentials: tuple[Account, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     codecs: tuple[str, ...] = ("PCMU", "PCMA")
+    srtp: str = NEVER
     user: str = "trunkline"
     user_agent: str = "Trunkline"
     algorithms: tuple[str, ...] = ("MD5",)
@@ -108,6 +110,8 @@ class SipConfig:
         if not self.algorithms or {*self.algorithms} - {*ALGORITHMS}:
             read, expected = ", ".join(self.algorithms), " or ".join(ALGORITHMS)
             raise ConfigError("A digest algorithm is not known", read=read, expected=expected)
+        if self.srtp not in POLICIES:
+            raise ConfigError("A policy for SRTP is not known", read=self.srtp, expected=" or ".join(POLICIES))
         unknown = sorted({*self.codecs} - {*CODECS})
         if unknown or not self.codecs:
             raise ConfigError("A codec is not known", read=", ".join(unknown), expected=", ".join(CODECS))

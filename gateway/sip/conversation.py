@@ -110,6 +110,11 @@ class Conversation:
         """Our INVITE's offer, as it was sent: later descriptions count on from its o= line."""
         self.mine, self._session_id, self._version = mine, mine.id, int(mine.version)
 
+    @property
+    def settled(self) -> offer_answer.Pair | None:
+        """Both descriptions, once there are two."""
+        return (self.mine, self.theirs) if self.mine and self.theirs else None
+
     # --- 2xx and ACK ----------------------------------------------------------------------------------------------
 
     def describe(self, mine: SessionDescription) -> bytes:
@@ -249,7 +254,7 @@ class Conversation:
             self.dialog.refresh(request)
             transaction.answer(200, headers=(self.stack.contact, ("Allow", ALLOW)))
         else:
-            offer, problem = read_offer(self.stack, request)
+            offer, problem = read_offer(self.stack, request, self.settled)
             if problem:
                 self.stack.refuse(transaction, problem[0], problem[1], problem[2])
                 return

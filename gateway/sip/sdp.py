@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.core.errors import SipError
-from gateway.sip import grammar
+from gateway.sip import crypto, grammar
 from gateway.sip.codecs import STATIC, Codec
+from gateway.sip.crypto import Crypto
 
 Attribute = tuple[str, str | None]
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
-_MAX_MEDIA = 64
+MAX_MEDIA = 64
+MAX_LINES = 2000
+"""More m= lines, or lines at all, are refused: no phone comes near either."""
+
+_RTP = ("RTP/", "UDP/TLS/RTP/")
+_READ = frozenset(("rtpmap", "fmtp", "ptime", "crypto", *DIRECTIONS))
+"""Attributes of a stream that have a field of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
     """One m= section. `formats` as written; `codecs` those that are RTP payloads with a known name, in order.
-    `address`: the section's own c=, an IP address or a name, None where the session's holds. `ptime` in ms."""
+    `address`: the section's own c=, an IP address or a name, None where the session's holds. `ptime` in ms.
+    `crypto`: SRTP keys offered or answered (RFC 4568). `attributes`: all others, in order."""
 
     kind: str
     port: int
@@ -29,6 +37,14 @@ class Media:
     direction: str = "sendrecv"
     ptime: int | None = None
     attributes: tuple[Attribute, ...] = ()
+    crypto: tuple[Crypto, ...] = ()
+
+    def number(self, name: str, top: int = 65535) -> int | None:
+        """The number that an attribute's value begins with; None where there is none."""
+        return next(
+            (grammar.number(value.split(" ", 1)[0], top) for key, value in self.attributes if key == name and value),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +68,8 @@ class SessionDescription:
         lines += [_attribute(a) for a in self.attributes]
         for media in self.media:
             lines += _show(media)
-        return "\r\n".join(lines) + "\r\n"
+        lines.append("")
+        return "\r\n".join(lines)
 
     def encode(self) -> bytes:
         return str(self).encode("utf-8", "surrogateescape")
@@ -61,7 +78,12 @@ class SessionDescription:
         return media.address or self.address or ""
 
 
-# --- reading and writing ------------------------------------------------------------------------------------------
+def replace_origin(mine: SessionDescription, id: str, version: str) -> SessionDescription:
+    """The same description with our session id and version in its o= line."""
+    return replace(mine, id=id, version=version)
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
 
 
 def _family(host: str) -> str:
@@ -76,6 +98,7 @@ def _show(media: Media) -> list[str]:
     lines = [f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}"]
     if media.address:
         lines.append(f"c=IN {_family(media.address)}")
+    lines += [f"a=crypto:{line}" for line in media.crypto]
     for codec in media.codecs:
         channels = f"/{codec.channels}" if codec.channels > 1 else ""
         lines.append(f"a=rtpmap:{codec.payload} {codec.name}/{codec.rate}{channels}")
@@ -88,60 +111,74 @@ def _show(media: Media) -> list[str]:
     return lines + [_attribute(a) for a in media.attributes]
 
 
-def _connection(value: str) -> str:
-    parts = value.split()
-    if len(parts) != 3 or parts[0] != "IN" or parts[1] not in ("IP4", "IP6"):
-        raise SipError("An SDP c= line is not 'IN IP4 address'", read=grammar.clean(value[:80]))
-    return parts[2].partition("/")[0]
+# --- reading ------------------------------------------------------------------------------------------------------
 
 
 def parse(data: bytes) -> SessionDescription:
     """Raises SipError with what was wrong. Lines and attributes nobody here needs are passed over."""
-    lines = [line for line in data.decode("utf-8", "surrogateescape").replace("\r", "\n").split("\n") if line]
-    if not lines or lines[0].strip() != "v=0":
+    text = data.decode("utf-8", "surrogateescape").replace("\r", "\n")
+    lines = [line for line in text.split("\n") if line]
+    if not lines or lines[0].rstrip() != "v=0":
         raise SipError("An SDP body does not start with v=0")
-    for line in lines:
-        if len(line) < 2 or line[1] != "=" or not line[0].isalpha():
+    if len(lines) > MAX_LINES:
+        raise SipError("An SDP body has too many lines")
+    starts = []
+    for place, line in enumerate(lines):
+        if line[1:2] != "=" or not line[0].isalpha():
             raise SipError("An SDP line is not 'letter=value'", read=grammar.clean(line[:80]))
-    starts = [i for i, line in enumerate(lines) if line[0] == "m"]
-    if len(starts) > _MAX_MEDIA:
+        if line[0] == "m":
+            starts.append(place)
+    if len(starts) > MAX_MEDIA:
         raise SipError("An SDP body has too many m= lines")
-    head = lines[: starts[0]] if starts else lines
-    session = _session(head)
-    direction = _direction(_attributes(head)) or "sendrecv"
     ends = [*starts[1:], len(lines)]
-    media = tuple(_media(lines[i:j], direction) for i, j in zip(starts, ends, strict=False))
-    session = replace(session, media=media)
+    attributes, fields = _sorted(lines[: starts[0]] if starts else lines)
+    direction = _direction(attributes) or "sendrecv"
+    media = tuple(_media(lines[i:j], direction) for i, j in zip(starts, ends, strict=bool(starts)))
+    session = _session(fields, attributes, media)
     for stream in media:
         if stream.port and not session.address_of(stream):
             raise SipError("An SDP stream has no c= line")
     return session
 
 
-def _session(lines: Sequence[str]) -> SessionDescription:
-    fields = {line[0]: line[2:].strip() for line in lines}
+def _sorted(lines: Sequence[str]) -> tuple[list[Attribute], dict[str, str]]:
+    """The attributes of a section, in order, and the last of each other kind of line."""
+    attributes: list[Attribute] = []
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line[0] == "a":
+            name, colon, value = line[2:].strip().partition(":")
+            attributes.append((name, value if colon else None))
+        else:
+            fields[line[0]] = line[2:].strip()
+    return attributes, fields
+
+
+def _session(fields: dict[str, str], attributes: Sequence[Attribute], media: tuple[Media, ...]) -> SessionDescription:
     origin = fields.get("o", "").split()
     if len(origin) != 6:
         raise SipError("An SDP o= line does not have six parts", read=grammar.clean(fields.get("o", "")[:80]))
     return SessionDescription(
-        (),
-        _connection(fields["c"]) if "c" in fields else None,
+        media,
+        _connection(fields),
         origin[0],
         origin[1],
         origin[2],
         origin[5],
         fields.get("s") or "-",
-        tuple(a for a in _attributes(lines) if a[0] not in DIRECTIONS),
+        tuple(a for a in attributes if a[0] not in DIRECTIONS),
     )
 
 
-def _attributes(lines: Sequence[str]) -> list[Attribute]:
-    found: list[Attribute] = []
-    for line in lines:
-        if line[0] == "a":
-            name, colon, value = line[2:].strip().partition(":")
-            found.append((name, value if colon else None))
-    return found
+def _connection(fields: dict[str, str]) -> str | None:
+    """The address of a c= line, without a TTL or a count."""
+    value = fields.get("c")
+    if value is None:
+        return None
+    parts = value.split()
+    if len(parts) != 3 or parts[0] != "IN" or parts[1] not in ("IP4", "IP6"):
+        raise SipError("An SDP c= line is not 'IN IP4 address'", read=grammar.clean(value[:80]))
+    return parts[2].partition("/")[0]
 
 
 def _direction(attributes: Sequence[Attribute]) -> str | None:
@@ -153,41 +190,54 @@ def _media(lines: Sequence[str], direction: str) -> Media:
     port = grammar.number(parts[1].partition("/")[0], 65535) if len(parts) >= 4 else None
     if port is None:
         raise SipError("An SDP m= line is not 'kind port protocol formats'", read=grammar.clean(lines[0][:80]))
-    attributes = _attributes(lines[1:])
-    formats = tuple(parts[3:])
-    names: dict[int, tuple[str, int, int]] = {}
-    fmtp: dict[int, str] = {}
-    for name, value in attributes:
-        key, _, rest = (value or "").partition(" ")
-        payload = grammar.number(key, 127)
-        if payload is not None and name == "rtpmap":
-            encoding, clock, channels = [*rest.strip().split("/", 2), "", ""][:3]
-            rate, wide = grammar.number(clock), grammar.number(channels or "1", 255)
-            if encoding and rate and wide:
-                names[payload] = (encoding, rate, wide)
-        elif payload is not None and name == "fmtp":
-            fmtp[payload] = rest.strip()
-    codecs = []
-    for text in formats if parts[2].startswith(("RTP/", "UDP/TLS/RTP/")) else ():
-        payload = grammar.number(text, 127)
-        if payload is None or not (known := names.get(payload) or STATIC.get(payload)):
-            continue
-        codecs.append(Codec(payload, known[0], known[1], fmtp.get(payload, ""), *known[2:]))
-    connection = next((line[2:] for line in lines if line[0] == "c"), None)
-    ptime = next((grammar.number(value, 1000) for name, value in attributes if name == "ptime"), None)
+    attributes, fields = _sorted(lines[1:])
+    kind, protocol, formats = parts[0], parts[2], tuple(parts[3:])
+    named = {name: value for name, value in attributes if name == "ptime"}
+    keys = [crypto.read(value or "") for name, value in attributes if name == "crypto"]
     return Media(
-        parts[0],
+        kind,
         port,
-        parts[2],
+        protocol,
         formats,
-        tuple(codecs),
-        _connection(connection) if connection else None,
+        _codecs(formats, attributes) if protocol.startswith(_RTP) else (),
+        _connection(fields),
         _direction(attributes) or direction,
-        ptime,
-        tuple(a for a in attributes if a[0] not in ("rtpmap", "fmtp", "ptime", *DIRECTIONS)),
+        grammar.number(named.get("ptime"), 1000),
+        tuple(a for a in attributes if a[0] not in _READ),
+        tuple(line for line in keys if line),
     )
 
 
-def replace_origin(mine: SessionDescription, id: str, version: str) -> SessionDescription:
-    """The same description with our session id and version in its o= line."""
-    return replace(mine, id=id, version=version)
+def _codecs(formats: Sequence[str], attributes: Sequence[Attribute]) -> tuple[Codec, ...]:
+    """The payload numbers of an m= line that have a name, each once."""
+    names: dict[str, tuple[str, int, int]] = {}
+    fmtp: dict[str, str] = {}
+    for name, value in attributes:
+        if value and name == "rtpmap":
+            payload, _, rest = value.partition(" ")
+            if known := _encoding(payload, rest):
+                names[payload] = known
+        elif value and name == "fmtp":
+            payload, _, rest = value.partition(" ")
+            fmtp[payload] = rest.strip()
+    found: dict[int, Codec] = {}
+    for text in formats:
+        payload_number = grammar.number(text, 127)
+        if payload_number is None or payload_number in found:
+            continue
+        described = names.get(text) or STATIC.get(payload_number)
+        if described:
+            found[payload_number] = Codec(
+                payload_number, described[0], described[1], fmtp.get(text, ""), *described[2:]
+            )
+    return tuple(found.values())
+
+
+def _encoding(payload: str, text: str) -> tuple[str, int, int] | None:
+    """Name, clock and channels of an rtpmap. Number 9 has the clock of RFC 3551 section 4.5.2, whatever a phone
+    writes."""
+    name, clock, channels = [*text.strip().split("/", 2), "", ""][:3]
+    rate, wide = grammar.number(clock), grammar.number(channels or "1", 255)
+    if not name or not rate or not wide:
+        return None
+    return (name, 8000 if payload == "9" and name.upper() == "G722" else rate, wide)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import SipError
 from gateway.sip import offer_answer, sdp
-from gateway.sip.offer_answer import NoCodec
+from gateway.sip.offer_answer import NotAcceptable
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\n"
 
@@ -86,7 +86,7 @@ def test_opus_is_written_as_its_rfc_has_it() -> None:
     answer = str(offer_answer.answer(offered(*WIDE), "10.0.0.2", 6000, ["opus"]))
     assert "a=rtpmap:107 opus/48000/2\r\n" in answer
     assert "a=fmtp:107 maxplaybackrate=16000;useinbandfec=1\r\n" in answer
-    with pytest.raises(NoCodec):
+    with pytest.raises(NotAcceptable):
         offer_answer.answer(offered("m=audio 4000 RTP/AVP 107", "a=rtpmap:107 opus/48000"), "10.0.0.2", 6000, ["opus"])
 
 
@@ -181,7 +181,7 @@ def test_every_other_stream_is_refused_with_port_0_in_its_place() -> None:
     ],
 )
 def test_offers_that_cannot_be_taken(lines: tuple[str, ...]) -> None:
-    with pytest.raises(NoCodec):
+    with pytest.raises(NotAcceptable):
         offer_answer.answer(offered(*lines), "10.0.0.2", 6000)
 
 
@@ -286,7 +286,7 @@ def test_an_answer_mirrors_the_offers_streams_and_settles_at_most_one(media: lis
     offer = sdp.SessionDescription(tuple(media), "10.0.0.9")
     try:
         answer = offer_answer.answer(offer, "10.0.0.2", 6000, EVERY, direction=wish)
-    except NoCodec:
+    except NotAcceptable:
         return
     assert [m.protocol for m in answer.media] == [m.protocol for m in offer.media]
     assert sum(m.port > 0 for m in answer.media) == 1
