@@ -29,7 +29,7 @@ class Admission:
             self.stack.refuse(transaction, 400, "Bad Authorization")
         else:
             stale = verdict is Verdict.STALE
-            values = self.authenticator.challenges(self.stack.now, stale)
+            values = self.authenticator.challenges(self.stack.now, stale, request.get("User-Agent") or "")
             headers: list[Header] = [("WWW-Authenticate", value) for value in values]
             transaction.answer(401, headers=tuple(headers))
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,11 @@ from gateway.core.errors import SipError
 from gateway.sip import grammar
 
 ALGORITHMS = ("SHA-256", "MD5")
-"""Best first. Challenges are sent in this order (RFC 8760 section 2.3)."""
+"""Best first (RFC 8760 section 2.3)."""
+
+MODERN = re.compile(r"(?:LinphoneSDK|belle-sip)/(?:[4-9]|\d\d)|baresip v(?:3\.(?:1[1-9]|[2-9]\d)|[4-9]|\d\d)|Trunkline")
+"""User-Agents known to take SHA-256. The others get MD5: baresip before 3.11 gives up where SHA-256 stands beside it in
+whatever order; sipp, JsSIP, Asterisk 18 and PJSIP 2.10 look at the first challenge alone."""
 
 _MAX_NONCES = 20_000
 
@@ -94,7 +99,8 @@ def fields(value: str) -> dict[str, str]:
 
 class Authenticator:
     """Asks and checks. Nonces carry their own time and seal, so that unanswered challenges take no memory; only a nonce
-    that was used rightly is kept, with its highest count. `now` in monotonic seconds."""
+    that was used rightly is kept, with its highest count. `algorithms`: offered in this order; nothing: each phone is
+    offered the one it is known to take, and either is taken. `now` in monotonic seconds."""
 
     def __init__(
         self,
@@ -102,23 +108,25 @@ class Authenticator:
         accounts: Iterable[Account],
         token: Callable[[], str],
         life: float = 300.0,
-        algorithms: Sequence[str] = ALGORITHMS,
+        algorithms: Sequence[str] = (),
     ) -> None:
         self.realm = realm
         self.accounts = {account.user: account for account in accounts}
         self.life = life
         self.algorithms = tuple(algorithms)
+        self._taken = frozenset(algorithms or ALGORITHMS)
         self._token = token
         self._secret = (token() + token()).encode()
         self._counts: OrderedDict[str, int] = OrderedDict()
 
-    def challenges(self, now: float, stale: bool = False) -> list[str]:
-        """Header values, one an algorithm, the same nonce in all."""
+    def challenges(self, now: float, stale: bool = False, agent: str = "") -> list[str]:
+        """Header values, one an algorithm, the same nonce in all. `agent`: the phone's User-Agent."""
+        offered = self.algorithms or (("SHA-256",) if MODERN.search(agent) else ("MD5",))
         stamp = f"{int(now * 1000):x}.{self._token()[:12]}"
         nonce = f"{stamp}.{self._seal(stamp)}"
         tail = ", stale=true" if stale else ""
         realm = grammar.quote(self.realm)
-        return [f'Digest realm={realm}, nonce="{nonce}", algorithm={a}, qop="auth"{tail}' for a in self.algorithms]
+        return [f'Digest realm={realm}, nonce="{nonce}", algorithm={a}, qop="auth"{tail}' for a in offered]
 
     def check(self, values: Iterable[str], method: str, now: float) -> tuple[Verdict, Account | None]:
         """Judges Authorization values: the one for our realm counts. The digest's own uri is hashed, not compared to
@@ -139,7 +147,7 @@ class Authenticator:
             return Verdict.MALFORMED, None
         if qop and (len(nc) != 8 or not _is_hex(nc) or not given.get("cnonce")):
             return Verdict.MALFORMED, None
-        if algorithm not in self.algorithms:
+        if algorithm not in self._taken:
             return Verdict.WRONG, None
         born = self._born(nonce)
         if born is None:

@@ -14,6 +14,7 @@ from gateway.sip.codecs import CODECS
 from gateway.sip.connections import ConnectionLimits
 from gateway.sip.crypto import NEVER, POLICIES
 from gateway.sip.place import DEFAULT_PORTS
+from gateway.sip.registrar import RegistrarSettings
 from gateway.sip.transaction import Base
 from gateway.sip.uri import hostport, ip_of
 
@@ -74,8 +75,7 @@ class SipConfig:
     name. `accounts`: who may register and call with digest. `destinations`: user parts that may be dialled; a trailing
     * stands for any rest; nothing listed, nothing taken. `credentials`: what we answer other people's challenges with.
     `names`: host names we can send to -> IP address. `codecs`: what may be agreed, in order of liking; `srtp`:
-    never, optional or required. `algorithms`: offered in this order; MD5 alone by default, because baresip 1.0 gives up
-    and sipp takes the first where SHA-256 is offered beside it. Times in seconds, sizes in bytes."""
+    never, optional or required. Times in seconds, sizes in bytes."""
 
     domain: str = "trunkline.local"
     host: str = "127.0.0.1"
@@ -97,18 +97,15 @@ class SipConfig:
     srtp: str = NEVER
     user: str = "trunkline"
     user_agent: str = "Trunkline"
-    algorithms: tuple[str, ...] = ("MD5",)
-    nonce_life: float = 300.0
-    min_expires: int = 30
-    max_expires: int = 3600
-    default_expires: int = 3600
+    registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     max_calls: int = 2000
     max_message: int = 32768
     base: Base = field(default_factory=Base)
 
     def __post_init__(self) -> None:
-        if not self.algorithms or {*self.algorithms} - {*ALGORITHMS}:
-            read, expected = ", ".join(self.algorithms), " or ".join(ALGORITHMS)
+        algorithms = self.registrar.algorithms
+        if {*algorithms} - {*ALGORITHMS}:
+            read, expected = ", ".join(algorithms), " or ".join(ALGORITHMS)
             raise ConfigError("A digest algorithm is not known", read=read, expected=expected)
         if self.srtp not in POLICIES:
             raise ConfigError("A policy for SRTP is not known", read=self.srtp, expected=" or ".join(POLICIES))

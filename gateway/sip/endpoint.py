@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.errors import SipError
-from gateway.sip import client, keys, refer
+from gateway.sip import client, keys, known, refer
 from gateway.sip.admission import Admission
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.client import Registration
@@ -16,7 +16,7 @@ from gateway.sip.conversation import Conversation
 from gateway.sip.events import SipEvent
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Header, MessageError, Request, parse, respond
-from gateway.sip.outbound import Outbound
+from gateway.sip.outbound import Outbound, Target
 from gateway.sip.place import Place
 from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
@@ -36,10 +36,11 @@ class Endpoint:
 
     def __init__(self, config: SipConfig, rng: random.Random | None = None) -> None:
         self._stack = Stack(config, rng)
-        self.registrar = Registrar(config.min_expires, config.max_expires, config.default_expires)
+        self.registrar = Registrar(config.registrar)
         realm_of_ours = [a for a in config.accounts if a.realm in (None, config.domain)]
+        settings = config.registrar
         authenticator = Authenticator(
-            config.domain, realm_of_ours, self._stack.token, config.nonce_life, config.algorithms
+            config.domain, realm_of_ours, self._stack.token, settings.nonce_life, settings.algorithms
         )
         admission = Admission(self._stack, authenticator)
         self._register = RegisterServer(self._stack, self.registrar, admission)
@@ -50,6 +51,7 @@ class Endpoint:
             "SUBSCRIBE": refer.subscribed,
             "MESSAGE": lambda call, transaction, request: ignore(self._stack, transaction),
         }
+        self._stack.own = self._register.places
         self._registrations: dict[str, Registration] = {}
 
     @property
@@ -211,13 +213,8 @@ class Endpoint:
             addressee=f"<{self.config.aor(uri.user or '')}>" if ours else None,
             extra=extra,
             accounts=credentials,
-            phone_lost=self._register.lost,
         )
-        if ours:
-            phones = self.registrar.lookup(self.config.aor(uri.user or ""), now)
-            call.start([(phone.contact, phone.source, phone.source) for phone in phones])
-        else:
-            call.start([(uri, uri, None)])
+        call.start(self._register.targets(uri) if ours else [Target(uri, uri)])
         return call.handle
 
     def hangup(self, call: str, reason: str = "", *, now: float) -> None:
@@ -301,6 +298,16 @@ class Endpoint:
     def drop_contacts(self, aor: str, reason: str, *, now: float) -> None:
         self._stack.now = now
         self._register.drop(aor, reason)
+
+    def known_phones(self, now: float) -> list[known.Row]:
+        """The phones that a gateway started anew can still reach, as plain JSON for `restore_phones`."""
+        return known.rows(self.registrar.all(), now)
+
+    def restore_phones(self, rows: Iterable[object], ago: float, *, now: float) -> None:
+        """Takes up what `known_phones` gave `ago` seconds ago; ContactUp follows for each that has not expired. Each is
+        asked whether it is there."""
+        self._stack.now = now
+        self._register.restore(known.bindings(rows, ago, now))
 
     def register(self, registrar: str, aor: str, account: Account, expires: int = 600, *, now: float) -> str:
         """Registers our own contact and keeps it registered. Gives a handle; Registered and RegisterFailed follow.

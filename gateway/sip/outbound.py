@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, offer_answer, sdp
@@ -56,17 +57,29 @@ def safe_headers(extra: Sequence[Header]) -> list[Header]:
     return made
 
 
-class Attempt:
-    """One INVITE on its way to one phone. `to`: where it goes; `peer`: the same, where the phone registered."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an INVITE may go: `uri` is its Request-URI, `to` the first hop, `routes` its Route headers; `peer`: where a
+    phone registered from; `q` its liking from 0 to 1. `lost` is told where nothing answered; `then`: another way to the
+    same phone."""
 
-    def __init__(
-        self, call: Outbound, target: Uri, to: Place | Uri | Sequence[Place | Uri], peer: Place | None
-    ) -> None:
+    uri: Uri
+    to: Place | Uri | Sequence[Place | Uri]
+    routes: tuple[str, ...] = ()
+    peer: Place | None = None
+    q: float = 1.0
+    lost: Callable[[], None] = lambda: None
+    then: Target | None = None
+
+
+class Attempt:
+    """One INVITE on its way to one phone."""
+
+    def __init__(self, call: Outbound, target: Target) -> None:
         self.call = call
         self.stack = call.stack
         self.target = target
-        self.to = to
-        self.peer = peer
+        self.to = target.to
         self.status: int | None = None
         self.reason = ""
         self.answered = False
@@ -85,23 +98,25 @@ class Attempt:
 
     def start(self) -> None:
         self._seq += 1
+        uri = str(self.target.uri)
         headers: list[Header] = [
+            *[("Route", route) for route in self.target.routes],
             ("Max-Forwards", "70"),
             ("From", f"{self.call.sender};tag={self._tag}"),
-            ("To", self.call.addressee or f"<{self.target.bare()}>"),
+            ("To", self.call.addressee or f"<{self.target.uri.bare()}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._seq} INVITE"),
             self.stack.contact,
             ("Allow", ALLOW),
             ("User-Agent", self.stack.config.user_agent),
             *self.call.extra,
-            *self._login.headers("INVITE", str(self.target)),
+            *self._login.headers("INVITE", uri),
             ("Content-Type", SDP_TYPE),
         ]
-        request = Request("INVITE", str(self.target), headers, self.call.offer.encode())
+        request = Request("INVITE", uri, headers, self.call.offer.encode())
         self._provisional = False
-        sent = self.stack.request(request, self.to, lambda response: self._heard(request, response))
-        if not self.done:
+        sent = self.stack.request(request, self.target.to, lambda response: self._heard(request, response))
+        if not (self.done or sent.over):
             self._sent = sent
 
     def cancel(self, reason: str) -> None:
@@ -141,8 +156,14 @@ class Attempt:
             self.to = self._sent.onward if self._sent else self.to
             self.start()
         else:
-            if response.local and self.peer and not self._provisional:
-                self.call.phone_lost(self.peer)
+            silent = response.local and not self._provisional
+            if silent:
+                self.target.lost()
+            if self.target.then and self._cancel is None and (silent or status == 430):
+                self.target = self.target.then
+                self.to = self.target.to
+                self.start()
+                return
             self._fail(status, grammar.clean(response.reason))
 
     def _fail(self, status: int, reason: str) -> None:
@@ -157,7 +178,7 @@ class Attempt:
         """The dialog with the phone that sent this response; a forking proxy makes several."""
         branch = self._branches.get(response.to.tag)
         if branch is None:
-            dialog = Dialog.asking(request, response, self.peer)
+            dialog = Dialog.asking(request, response, self.target.peer)
             dialog.local_seq = self._seq
             branch = Conversation(self.stack, self.call.handle, dialog, self._login)
             branch.offered(self.call.offer)
@@ -245,10 +266,8 @@ class Outbound:
         addressee: str | None,
         extra: Sequence[Header] = (),
         accounts: Sequence[Account] = (),
-        phone_lost: Callable[[Place], None] = lambda place: None,
     ) -> None:
         self.stack = stack
-        self.phone_lost = phone_lost
         self.handle = handle
         self.offer = sdp.replace_origin(offer, str(stack.rng.getrandbits(48)), "1")
         self.sender = sender
@@ -258,15 +277,23 @@ class Outbound:
         self.conversation: Conversation | None = None
         self.over = False
         self._attempts: list[Attempt] = []
+        self._later: list[list[Target]] = []
         stack.calls[handle] = self
 
-    def start(self, targets: Sequence[tuple[Uri, Place | Uri, Place | None]]) -> None:
-        """Calls every (Request-URI, where it goes, registered place) at once."""
-        self._attempts = [Attempt(self, *target) for target in targets]
-        for attempt in self._attempts:
-            attempt.start()
-        if not targets:
+    def start(self, targets: Sequence[Target]) -> None:
+        """Calls all that are liked best at once; when the last of them has failed, those liked next (RFC 3261 16.6)."""
+        likings = sorted({target.q for target in targets})
+        self._later = [[target for target in targets if target.q == q] for q in likings]
+        if targets:
+            self._go_on()
+        else:
             self._failed(480, "Not Registered")
+
+    def _go_on(self) -> None:
+        fresh = [Attempt(self, target) for target in self._later.pop()]
+        self._attempts += fresh
+        for attempt in fresh:
+            attempt.start()
 
     def hangup(self, reason: str) -> None:
         """Gives up: CANCEL where it still rings; an answer that crosses it gets ACK and BYE."""
@@ -289,7 +316,7 @@ class Outbound:
             if other is not attempt:
                 other.cancel("answered elsewhere")
         self.stack.calls[self.handle] = conversation
-        self.stack.emit(CallAnswered(self.handle, answer, media, str(attempt.target)))
+        self.stack.emit(CallAnswered(self.handle, answer, media, str(attempt.target.uri)))
 
     def attempt_failed(self) -> None:
         """The call fails with its last attempt: a 6xx if there was one, else the lowest class (RFC 3261 16.7)."""
@@ -297,6 +324,9 @@ class Outbound:
             return
         ended = [(a.status or 500, a.reason) for a in self._attempts]
         final = [pair for pair in ended if pair[0] >= 600]
+        if self._later and not final:
+            self._go_on()
+            return
         status, reason = min(final or ended, key=lambda pair: (pair[0] // 100, pair[0] in (408, 503), pair[0]))
         self._failed(status, reason)
 

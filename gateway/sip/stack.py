@@ -61,7 +61,8 @@ class Lookup:
 
 
 class Stack:
-    """The common ground of one endpoint. `now` holds for the length of one entry from outside."""
+    """The common ground of one endpoint. `now` holds for the length of one entry from outside. `own` tells where a
+    phone of ours is by now that is meant by an address we gave it (GRUU)."""
 
     def __init__(self, config: SipConfig, rng: random.Random | None = None) -> None:
         self.config = config
@@ -81,6 +82,7 @@ class Stack:
         self.transactions = Transactions(config.base, self.timers, lambda: self.now, self.send, self.count)
         self.outages = Outages()
         self._here: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.own: Callable[[Uri], tuple[Place, ...]] = lambda uri: ()
         self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}
         self._questions = 0
 
@@ -139,6 +141,9 @@ class Stack:
     def locate(self, uri: Uri, then: Callable[[tuple[Place, ...]], None]) -> None:
         """Gives the places a URI leads to, best first: at once for an IP address or a configured name, else when DNS
         has answered (RFC 3263). None where we can't send there."""
+        if phone := self.own(uri):
+            then(phone)
+            return
         try:
             next(locate(uri, self.config.transports, (), self.rng, self.config.names))
         except StopIteration as done:

@@ -49,13 +49,13 @@ def invite(**more: object) -> bytes:
     return request("INVITE", **{"body": SDP, **more})
 
 
-def ask(wire: Wire, node: Node, data: bytes, wait: float = 0.05) -> list[Request | Response]:
-    """Sends from PHONE and gives everything that came back there."""
-    wire.raw[PHONE] = []
-    node.endpoint.receive(data, PHONE, wire.now)
+def ask(wire: Wire, node: Node, data: bytes, wait: float = 0.05, source: Place = PHONE) -> list[Request | Response]:
+    """Sends from `source` and gives everything that came back there."""
+    wire.raw[source] = []
+    node.endpoint.receive(data, source, wire.now)
     wire.collect(node)
     wire.run(wait)
-    return [peek(item) for item in wire.raw.get(PHONE, [])]
+    return [peek(item) for item in wire.raw.get(source, [])]
 
 
 def status(wire: Wire, node: Node, data: bytes) -> int:

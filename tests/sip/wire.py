@@ -115,11 +115,13 @@ class Wire:
 
 
 def peek(data: bytes) -> Request | Response:
-    """A message as a test looks at it: an answer that echoes a broken header is read as far as its status."""
+    """A message as a test looks at it: an answer that echoes a broken header is read as far as its status,
+    a keep-alive has none."""
     try:
         return parse(data)
     except MessageError:
-        return Response(int(data.split()[1]), "", [])
+        words = data.split()
+        return Response(int(words[1]) if words else 0, "", [])
 
 
 def short(message: Request | Response) -> str:
