@@ -206,6 +206,7 @@ class Gateway:
             port=port,
             aliases=(host, "127.0.0.1", "localhost"),
             accounts=accounts,
+            registrar=config.registrar,
             trunks=tuple(Trunk(t.name, t.addresses) for t in config.trunks),
             codecs=config.codecs,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere

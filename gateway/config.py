@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.config_network import DnsSettings, read_dns
+from gateway.config_registrar import read_registrar
 from gateway.core.errors import ConfigError, Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
@@ -17,6 +18,7 @@ from gateway.media.engine import ENGINES, IO
 from gateway.media.recorder import FORMATS, RATES
 from gateway.routing.model import Agent
 from gateway.sip.codecs import CODECS
+from gateway.sip.registrar import RegistrarSettings
 from gateway.speech.ears import VADS
 from gateway.speech.recognizers import known
 from gateway.speech.tts_voices import VOICES
@@ -43,6 +45,7 @@ class GatewayConfig:
 
     sip: tuple[str, int] = ("0.0.0.0", 5060)
     domain: str = "trunkline.local"
+    registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
     http: tuple[str, int] = ("127.0.0.1", 8080)
     media_address: str = "auto"
@@ -134,6 +137,9 @@ def load_config(path: Path) -> GatewayConfig:
         dns = read_dns(dns_fields, report)
         _done(dns_fields)
         _done(sip)
+        phones = _section(f, "registrar", report)
+        registrar = read_registrar(phones, report)
+        _done(phones)
         http = _section(f, "http", report)
         http_listen = _listen(http, report, default.http)
         _done(http)
@@ -171,6 +177,7 @@ def load_config(path: Path) -> GatewayConfig:
     return GatewayConfig(
         sip=sip_listen,
         domain=domain,
+        registrar=registrar,
         dns=dns,
         http=http_listen,
         media_address=address,

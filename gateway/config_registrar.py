@@ -10,18 +10,18 @@ KEEPALIVES = ("options", "crlf", "off")
 WHOM = ("nat", "all")
 
 
-def registrar_settings(f: Fields, report: Report) -> RegistrarSettings:
+def read_registrar(f: Fields, report: Report) -> RegistrarSettings:
     """Reads the section; what can't be used is noted in `report` with its line and its default taken."""
     default = RegistrarSettings()
-    least = f.integer("min_expires", default.min_expires, 5, 86_400)
-    most = f.integer("max_expires", default.max_expires, 5, 604_800)
-    expires = f.integer("expires", min(default.expires, most), 5, 604_800)
+    least = int(f.duration("min_expires", float(default.min_expires), 5.0))
+    most = int(f.duration("max_expires", float(default.max_expires), 5.0))
+    expires = int(f.duration("expires", float(min(default.expires, most)), 5.0))
     if not least <= expires <= most:
         report.add(
             "expires of registrar is not between the shortest and the longest",
             f.mark("expires"),
-            read=f"{least}, {expires}, {most}",
-            expected="min_expires <= expires <= max_expires, in seconds",
+            read=f"{least}s, {expires}s, {most}s",
+            expected="min_expires <= expires <= max_expires",
         )
         least, expires, most = default.min_expires, default.expires, default.max_expires
     return RegistrarSettings(

@@ -60,7 +60,7 @@ def owner(name: str) -> str | None:
         return "native"
     if parts[0] != "gateway" or len(parts) == 1 or parts[1].startswith("__version"):
         return None
-    return parts[1]
+    return "config" if parts[1].startswith("config_") else parts[1]
 
 
 def downward(here: str, name: str) -> str | None:

@@ -115,7 +115,7 @@ class Attempt:
         ]
         request = Request("INVITE", uri, headers, self.call.offer.encode())
         self._provisional = False
-        sent = self.stack.request(request, self.target.to, lambda response: self._heard(request, response))
+        sent = self.stack.request(request, self.to, lambda response: self._heard(request, response))
         if not (self.done or sent.over):
             self._sent = sent
 

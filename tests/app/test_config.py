@@ -22,6 +22,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
     for name in (
         "sip",
         "domain",
+        "registrar",
         "dns",
         "http",
         "media_address",
