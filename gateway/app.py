@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from gateway.calls.actions import Actions
 from gateway.calls.exchange import Exchange
-from gateway.calls.served import by_id, numbers, queues
+from gateway.calls.served import by_id, queues
 from gateway.config import GatewayConfig, Roster, load_agents
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, StoreError, TrunklineError
@@ -29,6 +29,7 @@ from gateway.core.worker import Worker
 from gateway.desk.figures import watch
 from gateway.desk.http import Health, make_app
 from gateway.desk.http import serve as serve_http
+from gateway.flow import dialled
 from gateway.flow.check import load
 from gateway.flow.model import Flow
 from gateway.flow.templates import fixed_texts

@@ -28,14 +28,6 @@ USER = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class TrunkSettings:
-    """Who may call without a password: `addresses` are IP addresses or networks (CIDR)."""
-
-    name: str
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive.
     `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
@@ -57,7 +49,7 @@ class GatewayConfig:
     auto_gain: bool = True
     flows: tuple[Path, ...] = ()
     agents: Path | None = None
-    trunks: tuple[TrunkSettings, ...] = ()
+    trunks: Path | None = None
     data: Path = Path("var")
     recognizer: str = "whisper"
     recognizer_models: Mapping[str, str] = field(default_factory=dict)
@@ -154,7 +146,7 @@ def load_config(path: Path) -> GatewayConfig:
         _done(media)
         flows = tuple(base / name for name in f.texts("flows", ()))
         agents = f.text("agents", None)
-        trunks = tuple(_trunk(node, report) for node in f.sequence("trunks"))
+        trunks = f.text("trunks", None)
         data = f.text("data", None)
         speech = _section(f, "speech", report)
         recognizer = speech.choice("recognizer", tuple(known()), default.recognizer)
@@ -189,7 +181,7 @@ def load_config(path: Path) -> GatewayConfig:
         auto_gain=auto_gain,
         flows=flows,
         agents=base / agents if agents else None,
-        trunks=trunks,
+        trunks=base / trunks if trunks else None,
         data=base / data if data else default.data,
         recognizer=recognizer,
         recognizer_models=models,
@@ -254,23 +246,6 @@ def _codecs(f: Fields, report: Report, default: tuple[str, ...]) -> tuple[str, .
         elif name not in found:
             found.append(name)
     return tuple(found) or default
-
-
-def _trunk(node: Node, report: Report) -> TrunkSettings:
-    with Fields(node, report, "a trunk") as f:
-        name = f.text("name") or ""
-        addresses = f.texts("addresses") or ()
-        for text in addresses:
-            try:
-                ipaddress.ip_network(text, strict=False)
-            except ValueError:
-                report.add(
-                    f"addresses of trunk {name} can't be used",
-                    f.mark("addresses"),
-                    read=text,
-                    expected="an IP address or network",
-                )
-    return TrunkSettings(name, addresses)
 
 
 def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:

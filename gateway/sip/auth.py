@@ -29,9 +29,9 @@ class Account:
     password in clear. `realm` None: the endpoint's own, or (outbound) whatever realm asks."""
 
     user: str
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     realm: str | None = None
-    ha1: Mapping[str, str] = field(default_factory=dict)
+    ha1: Mapping[str, str] = field(default_factory=dict, repr=False)
     display: str = ""
 
     def secret(self, algorithm: str, realm: str) -> str | None:

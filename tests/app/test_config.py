@@ -88,7 +88,7 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
     path.write_text(
         "sip:\n  listn: 0.0.0.0:5060\n  listen: here\nmedia: {ports: 5, address: there, engine: refrence}\n"
         "speech: {recognizer: wisper, vad: webrt, voices: [pipr]}\nrecordings: {format: opsu, rate: 44100}\n"
-        "trunks: [{name: a, addresses: [nowhere]}]\n"
+        "trunks: [{name: a}]\n"
     )
     with pytest.raises(Findings) as caught:
         load_config(path)
@@ -98,7 +98,7 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
         ":3:11: listen of sip",
         ":4:16: ports of media",
         ":6:34: rate of recordings can't be used",
-        ":7:31: addresses of trunk a",
+        ":7:9: trunks of the configuration",
     ):
         assert line in shown
     assert "did you mean: listen" in shown

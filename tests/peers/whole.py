@@ -78,8 +78,9 @@ def written(folder: Path, *, calls: int = 200, bank: bool = True) -> Path:
     (folder / "gateway.yaml").write_text(
         f"flows: [{flows}]\nagents: agents.yaml\nlimits: {{calls: {calls}}}\n"
         "media: {codecs: [opus, G722, PCMU, PCMA, L16]}\n"
-        "trunks:\n  - {name: loopback, addresses: [127.0.0.0/8]}\n"
+        "trunks: trunks.yaml\n"
     )
+    (folder / "trunks.yaml").write_text("trunks: {loopback: {addresses: [127.0.0.0/8]}}\n")
     return folder / "gateway.yaml"
 
 

@@ -1,0 +1,319 @@
+"""Reads sip_config/trunks.yaml: who calls us and whom we call by, which numbers lead where, what may be dialled."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.errors import ConfigError
+from gateway.flow.dialled import Dids, Number
+from gateway.flow.fields import Fields, Report, duration_of, text_of
+from gateway.flow.nodes import Node, read
+from gateway.sip import identity
+from gateway.sip.auth import Account
+from gateway.sip.codecs import CODECS
+from gateway.sip.numbers import COUNTRIES, FORMATS, e164
+from gateway.sip.trunks import PRIVACY, Destinations, RegisterAs, Trunk
+from gateway.sip.uri import hostport, ip_of
+
+TRANSPORTS = ("udp", "tcp", "tls")
+SRTP = ("never", "optional", "required")
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?")
+_BEGINNING = re.compile(r"\+?[0-9]*\*?")
+
+
+@dataclass(frozen=True, slots=True)
+class Trunks:
+    """What trunks.yaml holds. `dids`: trunk -> numbers -> where they lead."""
+
+    trunks: tuple[Trunk, ...] = ()
+    destinations: Destinations = field(default_factory=Destinations)
+    dids: Mapping[str, Dids] = field(default_factory=dict)
+    file: str = ""
+
+
+def load_trunks(path: Path) -> Trunks:
+    """Raises Findings or ConfigError. Whether the flows exist that numbers lead to is for `dialled.check`."""
+    report = Report(ConfigError)
+    trunks: list[Trunk] = []
+    dids: dict[str, Dids] = {}
+    with Fields(read(path, ConfigError), report, "the trunks' file") as f:
+        nodes = f.named("trunks", required=True)
+        names = [name for name, _ in nodes]
+        for name, node in nodes:
+            if not NAME.fullmatch(name):
+                report.add("no trunk can be called so", node.key_mark, read=name, expected="letters, digits, . _ or -")
+            with Fields(node, report, f"trunk {name}") as g:
+                trunk = _trunk(name, g, names, report)
+                dids[name] = _dids(g, trunk.country, report)
+            trunks.append(trunk)
+        destinations = _destinations(f, names, report)
+    report.settle(str(path))
+    return Trunks(tuple(trunks), destinations, dids, str(path))
+
+
+def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
+    transport = g.choice("transport", TRANSPORTS, "")
+    server = _host(g, "server", transport, report)
+    addresses = _addresses(g, report)
+    register = _register(g, server, report)
+    account = _account(g, "account", report)
+    credentials = _account(g, "credentials", report)
+    if not (server or addresses or account) and not g.broken:
+        report.add(
+            f"trunk {name} carries no calls", g.node.key_mark, expected="server:, addresses: or account:, or several"
+        )
+    country = _country(g, report)
+    calls, per_second = _limits(g, report)
+    trunk = Trunk(
+        name,
+        addresses,
+        server=server,
+        outbound_proxy=_host(g, "outbound_proxy", transport, report),
+        register=register,
+        account=account,
+        credentials=(credentials,) if credentials else (),
+        codecs=_codecs(g, report),
+        srtp=g.choice("srtp", SRTP, "optional"),
+        country=country,
+        number_format=g.choice("number_format", FORMATS, "as_is"),
+        caller_id=e164(g.text("caller_id", ""), country),
+        identity=g.choice("identity", identity.MODES, "from"),
+        privacy=g.choice("privacy", PRIVACY, "keep"),
+        trust=g.flag("trust", False),
+        anonymous=g.choice("anonymous", ("allow", "refuse"), "allow") == "allow",
+        max_calls=calls,
+        per_second=per_second,
+        failover=_named_trunks(g, "failover", [n for n in names if n != name], report),
+        priority=g.integer("priority", 1, 1, 1000),
+        weight=g.integer("weight", 1, 1, 1000),
+        ping_s=_ping(g),
+        patience_s=g.duration("patience", 6.0, 0.5),
+    )
+    _told(trunk, g, report)
+    return trunk
+
+
+def _told(trunk: Trunk, g: Fields, report: Report) -> None:
+    """What can't work although each line is right."""
+    if trunk.ping_s and not trunk.server:
+        report.add(f"options_ping of trunk {trunk.name} has nobody to ask", g.mark("options_ping"), expected="server:")
+
+
+def _host(g: Fields, key: str, transport: str, report: Report) -> str:
+    """HOST or HOST:PORT as a SIP URI, empty where it is not given."""
+    text: str = g.text(key, "") or ""
+    if not text:
+        return ""
+    match = _HOST.fullmatch(text)
+    if not match or (match[1][0] == "[" and ip_of(match[1]) is None) or not 0 < int(match[2] or 5060) < 65536:
+        report.add(
+            f"{key} of {g.what} can't be used",
+            g.mark(key),
+            read=text,
+            expected="HOST or HOST:PORT, such as sip.example.com or 203.0.113.5:5080",
+        )
+        return ""
+    return f"sip:{hostport(match[1], int(match[2]) if match[2] else None)}" + (
+        f";transport={transport}" if transport else ""
+    )
+
+
+def _addresses(g: Fields, report: Report) -> tuple[str, ...]:
+    good = []
+    for node in _listed(g, "addresses"):
+        text = text_of(node) or ""
+        try:
+            ipaddress.ip_network(text, strict=False)
+            good.append(text)
+        except ValueError:
+            report.add(
+                f"addresses of {g.what} can't be used",
+                node.mark,
+                read=node.shown(),
+                expected="IP addresses or networks such as 203.0.113.0/24",
+            )
+    return tuple(good)
+
+
+def _listed(g: Fields, key: str) -> list[Node]:
+    """The items of a list; one word stands for a list of one."""
+    node = g.node_of(key)
+    if node is None or node.value is None:
+        return []
+    return node.value if isinstance(node.value, list) else [node]
+
+
+def _register(g: Fields, server: str, report: Report) -> RegisterAs | None:
+    node = g.node_of("register")
+    if node is None or node.value is None:
+        return None
+    with Fields(node, report, f"register of {g.what}") as h:
+        user = h.text("user") or ""
+        login = Account(h.text("auth_user", "") or user, _password(h, report))
+        domain = h.text("domain", "") or server.removeprefix("sip:").partition(";")[0].rpartition("@")[2]
+        expires = int(h.duration("expires", 600.0, 30.0))
+    if "server" not in g.node.value and not h.broken:
+        report.add(f"{g.what} registers nowhere", node.key_mark, expected="server: of the registrar")
+    return RegisterAs(user, _without_port(domain), login, expires) if user else None
+
+
+def _without_port(host: str) -> str:
+    match = _HOST.fullmatch(host)
+    return match[1] if match else host
+
+
+def _account(g: Fields, key: str, report: Report) -> Account | None:
+    node = g.node_of(key)
+    if node is None or node.value is None:
+        return None
+    with Fields(node, report, f"{key} of {g.what}") as h:
+        user = h.text("user") or ""
+        account = Account(user, _password(h, report), h.text("realm", None))
+    return account if user else None
+
+
+def _password(h: Fields, report: Report) -> str:
+    """`password`, or what the environment variable named by `password_env` holds."""
+    word: str = h.text("password", "") or ""
+    variable: str = h.text("password_env", "") or ""
+    if word and variable:
+        report.add(f"{h.what} has two passwords", h.mark("password_env"), expected="password: or password_env:")
+    elif variable and not os.environ.get(variable):
+        report.add(
+            f"password_env of {h.what} names a variable that is not set",
+            h.mark("password_env"),
+            read=variable,
+            do=f"start the gateway with {variable} in its environment",
+        )
+    elif not word and not variable and not h.broken:
+        report.add(
+            f"{h.what} has no password", h.node.key_mark or h.node.mark, expected="password: or password_env: VARIABLE"
+        )
+    return word or os.environ.get(variable, "")
+
+
+def _country(g: Fields, report: Report) -> str | None:
+    code: str | None = g.text("country", None)
+    if code is not None and code not in COUNTRIES:
+        near = code.upper() if code.upper() in COUNTRIES else None
+        report.add(
+            f"country of {g.what} can't be used",
+            g.mark("country"),
+            read=code,
+            expected="two letters of ISO 3166 such as DE, US or CN",
+            near=near,
+        )
+        return None
+    return code
+
+
+def _codecs(g: Fields, report: Report) -> tuple[str, ...]:
+    found: list[str] = []
+    for node in _listed(g, "codecs"):
+        name = text_of(node) or node.shown()
+        if name not in CODECS:
+            report.unknown("codec", name, CODECS, node.mark)
+        elif name not in found:
+            found.append(name)
+    return tuple(found)
+
+
+def _limits(g: Fields, report: Report) -> tuple[int, float]:
+    node = g.node_of("limits")
+    if node is None or node.value is None:
+        return 0, 0.0
+    with Fields(node, report, f"limits of {g.what}") as h:
+        return h.integer("calls", 0, 1, 100_000), h.number("per_second", 0.0, 0.01, 10_000)
+
+
+def _ping(g: Fields) -> float:
+    node = g.node_of("options_ping")
+    if node is None or node.value is None or node.value is False:
+        return 0.0
+    seconds = duration_of(node)
+    if seconds is None or seconds < 1.0:
+        g.report.add(
+            f"options_ping of {g.what} can't be used",
+            node.mark,
+            read=node.shown(),
+            expected="a duration such as 30s, at least 1s",
+        )
+        return 0.0
+    return seconds
+
+
+def _named_trunks(g: Fields, key: str, names: list[str], report: Report) -> tuple[str, ...]:
+    found = []
+    for node in _listed(g, key):
+        name = text_of(node) or node.shown()
+        if name in names:
+            found.append(name)
+        else:
+            report.unknown("trunk", name, names, node.mark)
+    return tuple(found)
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------
+
+
+def _dids(g: Fields, country: str | None, report: Report) -> Dids:
+    """`dids`, and the trunk's own `flow` and `language` as `*`."""
+    found: dict[str, Number] = {}
+    for text, node in g.named("dids"):
+        if "*" in text[:-1]:
+            report.add("a number can't hold * but at its end", node.key_mark, read=text, expected="such as +49301234*")
+        number = text if text.endswith("*") else e164(text, country)
+        if isinstance(node.value, dict):
+            with Fields(node, report, f"number {text}") as h:
+                flow, language, where = h.text("flow") or "", h.text("language", None), h.mark("flow")
+        else:
+            flow, language, where = text_of(node) or "", None, node.mark
+            if not flow:
+                report.add(f"number {text} leads nowhere", node.mark, read=node.shown(), expected="a flow's id")
+        if flow:
+            found[number] = Number(flow, language, where)
+    flow, language = g.text("flow", ""), g.text("language", None)
+    if flow:
+        found["*"] = Number(flow, language, g.mark("flow"))
+    elif language:
+        report.add(f"language of {g.what} needs a flow beside it", g.mark("language"), expected="flow:")
+    return found
+
+
+def _destinations(f: Fields, names: list[str], report: Report) -> Destinations:
+    node = f.node_of("outbound")
+    if node is None or node.value is None:
+        return Destinations()
+    with Fields(node, report, "outbound") as g:
+        allow, deny = _beginnings(g, "allow", report), _beginnings(g, "deny", report)
+        routes = {}
+        for beginning, child in g.named("routes"):
+            holder = Fields(Node({beginning: child}, child.mark), report, "routes")
+            routes[beginning] = _named_trunks(holder, beginning, names, report)
+        country = _country(g, report)
+        calls = g.integer("calls", 0, 1, 100_000)
+        per_minute = g.number("per_minute", 0.0, 0.01, 100_000)
+    return Destinations(allow, deny, routes, country, calls, per_minute)
+
+
+def _beginnings(g: Fields, key: str, report: Report) -> tuple[str, ...]:
+    found = []
+    for node in _listed(g, key):
+        text = text_of(node) or ""
+        if not text or not _BEGINNING.fullmatch(text):
+            report.add(
+                f"{key} of outbound can't be used",
+                node.mark,
+                read=node.shown(),
+                expected="beginnings of numbers such as +49, or * for all",
+            )
+        else:
+            found.append(text)
+    return tuple(found)
