@@ -42,7 +42,7 @@ from gateway.observe import logs
 from gateway.observe.metrics import Metrics
 from gateway.routing import policy
 from gateway.sip.auth import Account
-from gateway.sip.config import SipConfig, Trunk
+from gateway.sip.config import SipConfig
 from gateway.sip.edge import Edge, Listen
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.resolver import DnsResolver
@@ -50,6 +50,7 @@ from gateway.speech.ears import Ears
 from gateway.speech.pool import Saturated
 from gateway.speech.tts_voices import voices
 from gateway.store.sqlite import SqliteStore, open_store
+from gateway.trunks_file import Trunks, load_trunks
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Gateway:
         self.metrics = Metrics()
         self.flows: dict[str, Flow] = {}
         self.roster = Roster(())
+        self.trunks = Trunks()
         self.seen: dict[Path, float] = {}
         self.exchange: Exchange
         self.sip: Edge
@@ -92,6 +94,8 @@ class Gateway:
         self.seen = self._saved()
         self.flows = by_id([load(path) for path in config.flows])
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
+        self.trunks = load_trunks(config.trunks) if config.trunks else Trunks()
+        dialled.check(self.trunks.dids.values(), self.flows, self.trunks.file)
         recordings = _folder(config.data / "recordings")
         store = open_store(config.data, node_id())
         self._store = store
@@ -146,7 +150,9 @@ class Gateway:
             media_ports=self.config.media_ports,
             address_towards=self._address_towards,
             recordings=recordings,
-            numbers=numbers(self.flows.values()),
+            numbers=dialled.numbers(self.flows.values()),
+            dids=self.trunks.dids,
+            trunk_codecs={trunk.name: trunk.codecs for trunk in self.trunks.trunks if trunk.codecs},
             flows=self.flows,
             agents={agent.id: agent for agent in self.roster.agents},
             routing_state=policy.start(queues(self.flows.values())),
@@ -208,7 +214,8 @@ class Gateway:
             aliases=(host, "127.0.0.1", "localhost"),
             accounts=accounts,
             registrar=config.registrar,
-            trunks=tuple(Trunk(t.name, t.addresses) for t in config.trunks),
+            trunks=self.trunks.trunks,
+            outside=self.trunks.destinations,
             codecs=config.codecs,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
@@ -267,7 +274,8 @@ class Gateway:
     async def _reload(self) -> bool:
         try:
             flows = by_id([load(path) for path in self.config.flows])
-            dialled = numbers(flows.values())
+            found = dialled.numbers(flows.values())
+            dialled.check(self.trunks.dids.values(), flows, self.trunks.file)
             await self._prompts.render_all([item for flow in flows.values() for item in fixed_texts(flow)])
             mind = self._new_mind(flows)
             await mind.start()
@@ -277,7 +285,7 @@ class Gateway:
             return False
         old, self._mind = self._mind, mind
         self.flows = flows
-        self.exchange.use_flows(flows, dialled, queues(flows.values()))
+        self.exchange.use_flows(flows, found, queues(flows.values()))
         await old.close()
         log.info("flows loaded", extra={"fields": {"flows": {f.id: f.version for f in flows.values()}}})
         return True

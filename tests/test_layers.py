@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(("native", "core"), 0),
     **dict.fromkeys(("sip", "media", "webrtc", "speech", "flow", "routing", "store", "observe"), 1),
     "config_network": 1.5,
-    **dict.fromkeys(("calls", "config"), 2),
+    **dict.fromkeys(("calls", "config", "trunks_file"), 2),
     **dict.fromkeys(("desk", "lab"), 3),
     "app": 4,
     "cli": 5,

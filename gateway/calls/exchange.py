@@ -17,12 +17,13 @@ from gateway.calls import reducer
 from gateway.calls.actions import Actions
 from gateway.calls.driver import CallDriver
 from gateway.calls.lifeline import Lifelines
-from gateway.calls.served import Number
 from gateway.calls.words import expected
 from gateway.core.clock import Clock
 from gateway.core.errors import StoreError, TrunklineError
 from gateway.core.ids import uuid7
 from gateway.core.ports import Ranked
+from gateway.flow import dialled
+from gateway.flow.dialled import Dids, Number
 from gateway.flow.model import Flow
 from gateway.media.engine import MediaEngine
 from gateway.media.leg import Leg
@@ -50,7 +51,8 @@ phone may suppress silence, so it is asked less often."""
 
 @dataclass(slots=True)
 class Exchange:
-    """`numbers` maps dialled users to flows ("*" is any other); `flows` holds the newest version of each by id."""
+    """`numbers` maps dialled users to flows ("*" is any other), `dids` those of each trunk; `trunk_codecs`: what a
+    trunk may agree, where it has codecs of its own; `flows` holds the newest version of each by id."""
 
     clock: Clock
     media: MediaEngine
@@ -71,6 +73,8 @@ class Exchange:
     routing_state: RoutingState
     codecs: tuple[str, ...] = ("PCMU", "PCMA")
     max_calls: int = 200
+    dids: Mapping[str, Dids] = field(default_factory=dict)
+    trunk_codecs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     endpoint: Edge = field(init=False)
     """Set by the composition root before the first event: the endpoint's events come here."""
     on_write: Callable[[m.Call, str, dict[str, object]], None] | None = None
@@ -83,6 +87,8 @@ class Exchange:
     _peers: WeakKeyDictionary[Leg, Place] = field(default_factory=WeakKeyDictionary)
     """Where the phone that signals for a leg is."""
     _phones: dict[str, Place] = field(default_factory=dict)
+    _codecs: WeakKeyDictionary[Leg, tuple[str, ...]] = field(default_factory=WeakKeyDictionary)
+    """What may be agreed for a leg, where a trunk has codecs of its own."""
     _held: WeakSet[Leg] = field(default_factory=WeakSet)
     _queued_at: dict[str, float] = field(default_factory=dict)
     _hints: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
@@ -146,7 +152,7 @@ class Exchange:
             handler(self, event)
 
     def _offered(self, event: sip.CallOffered) -> None:
-        number = self.numbers.get(event.dialled) or self.numbers.get("*")
+        number = dialled.lead((event.dialled, event.requested), self.numbers, self.dids.get(event.trunk or ""))
         flow = self.flows.get(number.flow) if number else None
         if number is None or flow is None:
             self.metrics.refused("unknown number")
@@ -159,6 +165,7 @@ class Exchange:
         try:
             leg = self.open_leg()
             self._peers[leg] = event.source
+            self._codecs[leg] = self.trunk_codecs.get(event.trunk or "", self.codecs)
         except TrunklineError as error:
             log.error("no leg for a call", extra={"fields": {"error": str(error)}})
             self.endpoint.reject(event.call, 503, "Service Unavailable")
@@ -173,11 +180,11 @@ class Exchange:
         self._begin(event, flow, number, leg, local)
 
     def _describe(self, leg: Leg, offer: sdp.SessionDescription | None, peer: str) -> sdp.SessionDescription:
-        address = self.address_towards(peer)
+        address, codecs = self.address_towards(peer), self._codecs.get(leg, self.codecs)
         if offer is None:  # late offer: ours goes into the 200, theirs comes with the ACK
-            return offer_answer.offer(address, leg.port, self.codecs)
-        answer = offer_answer.answer(offer, address, leg.port, self.codecs)
-        self.attach(leg, offer_answer.agreed(answer, offer, self.codecs))
+            return offer_answer.offer(address, leg.port, codecs)
+        answer = offer_answer.answer(offer, address, leg.port, codecs)
+        self.attach(leg, offer_answer.agreed(answer, offer, codecs))
         return answer
 
     def _begin(
@@ -203,9 +210,7 @@ class Exchange:
         except StoreError as error:  # a full disk costs the record, never the call
             log.error("a call goes on without a record", extra={"fields": {"call": call.id, "error": str(error)}})
         self.metrics.call_started(len(self.calls))
-        self.write(
-            call, "arrived", {"caller": event.caller, "dialled": event.dialled, "from": event.trunk or event.aor}
-        )
+        self.write(call, "arrived", _arrival(event))
         try:
             self.endpoint.answer(event.call, local)
             self.metrics.set_up(self.clock.now().mono - began.mono)
@@ -405,6 +410,17 @@ class Exchange:
         self.flows = flows
         self.numbers = numbers
         self.routing_state = policy.reload(self.routing_state, queues)
+
+
+def _arrival(event: sip.CallOffered) -> dict[str, object]:
+    """The first line of a call's record; a number that is withheld is not in it."""
+    line: dict[str, object] = {"caller": event.caller, "dialled": event.dialled, "from": event.trunk or event.aor}
+    who = event.identity
+    if who.asserted and not who.withheld:
+        line["asserted"] = who.asserted
+    if diverted := who.diverted:
+        line["diverted"] = [{"number": each.number, "reason": each.reason} for each in diverted]
+    return line
 
 
 def outcome(call: m.Call) -> str:

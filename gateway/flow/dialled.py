@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.errors import ConfigError, Mark
@@ -34,12 +34,15 @@ def numbers(flows: Iterable[Flow]) -> dict[str, Number]:
     return found
 
 
-def lead(dialled: str, flows: Dids, trunk: Dids | None = None) -> Number | None:
-    """Where `dialled` leads when it comes by a trunk: the trunk's own numbers first, the longest beginning that fits;
-    then the flows' numbers; then the trunk's and the flows' `*`."""
+def lead(spellings: Sequence[str], flows: Dids, trunk: Dids | None = None) -> Number | None:
+    """Where a number, as it is spelled in one or several ways, leads when it comes by a trunk: the trunk's own numbers
+    first, the longest beginning that fits; then the flows' numbers; then the trunk's and the flows' `*`."""
     own: Dids = trunk or {}
-    exact = own.get(dialled) or _longest(dialled, own) or flows.get(dialled)
-    return exact or own.get("*") or flows.get("*")
+    exact = [number for dids in (own, flows) for text in spellings if (number := dids.get(text))]
+    longest = [number for text in spellings if (number := _longest(text, own))]
+    if exact and (not longest or any(text in own for text in spellings)):
+        return exact[0]
+    return (longest and longest[0]) or own.get("*") or flows.get("*")
 
 
 def _longest(dialled: str, dids: Dids) -> Number | None:

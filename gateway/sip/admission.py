@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.sip.auth import Account, Authenticator, Verdict
 from gateway.sip.message import Header, Request
+from gateway.sip.place import Place
+from gateway.sip.registrar import Registrar
 from gateway.sip.stack import Stack
 from gateway.sip.transaction import Transaction
+from gateway.sip.trunks import Trunk
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Who answers for a caller: a trunk, or one of our own accounts."""
+
+    trunk: Trunk | None = None
+    account: Account | None = None
 
 
 class Admission:
-    """`account` answers a request itself where it does not let it in."""
+    """Answers a request itself where it does not let it in."""
 
-    def __init__(self, stack: Stack, authenticator: Authenticator) -> None:
+    def __init__(self, stack: Stack, authenticator: Authenticator, registrar: Registrar) -> None:
         self.stack = stack
         self.authenticator = authenticator
+        self.registrar = registrar
+
+    def caller(self, transaction: Transaction, request: Request, source: Place) -> Vouched | None:
+        """Who vouches for an INVITE: one of our own phones or a trunk by digest, else a trunk by where it comes from.
+        Neither: refused."""
+        account = self.authenticator.accounts.get(request.from_.uri.user or "")
+        phones = self.registrar.lookup(self.stack.config.aor(account.user), self.stack.now) if account else []
+        trunk = self.trunk(request, source)
+        says_who = bool(request.get("Authorization") or request.get("Proxy-Authorization"))
+        if trunk and not (account and says_who) and source not in [phone.source for phone in phones]:
+            return Vouched(trunk)
+        allowed = self.account(transaction, request)
+        if allowed is None:
+            return None
+        if trunk := self.stack.trunks.by_account(allowed.user):
+            return Vouched(trunk)
+        if allowed is account:
+            return Vouched(None, account)
+        self.stack.refuse(transaction, 403)  # the right password of somebody else than From
+        return None
+
+    def trunk(self, request: Request, source: Place) -> Trunk | None:
+        """The trunk a request comes by, as far as its source tells."""
+        return self.stack.trunks.caller(source.ip, source.flow if source.reliable else 0, request.target)
 
     def account(self, transaction: Transaction, request: Request) -> Account | None:
         """The account whose credentials a request carries; otherwise it was challenged or refused. An account that

@@ -16,39 +16,10 @@ from gateway.sip.crypto import NEVER, POLICIES
 from gateway.sip.place import DEFAULT_PORTS
 from gateway.sip.registrar import RegistrarSettings
 from gateway.sip.transaction import Base
+from gateway.sip.trunks import Destinations, Trunk
 from gateway.sip.uri import hostport, ip_of
 
 __all__ = ["Account", "SipConfig", "Trunk"]
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """A peer whose calls are taken because of where they come from. `addresses`: IP addresses or networks in CIDR
-    notation. Raises ConfigError at once where one is neither."""
-
-    name: str
-    addresses: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _ = self.networks
-
-    @cached_property
-    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        found = []
-        for text in self.addresses:
-            try:
-                found.append(ipaddress.ip_network(text, strict=False))
-            except ValueError:
-                raise ConfigError(
-                    f"Trunk {self.name} has an address that is none",
-                    read=text,
-                    expected="an IP address or a network such as 203.0.113.0/24",
-                ) from None
-        return tuple(found)
-
-    def holds(self, ip: str) -> bool:
-        address = ipaddress.ip_address(ip)
-        return any(address in network for network in self.networks)
 
 
 LOCAL_NETWORKS = (
@@ -90,6 +61,8 @@ class SipConfig:
     aliases: tuple[str, ...] = ()
     accounts: tuple[Account, ...] = ()
     trunks: tuple[Trunk, ...] = ()
+    outside: Destinations = field(default_factory=Destinations)
+    """What may be called over the trunks."""
     destinations: tuple[str, ...] = ()
     credentials: tuple[Account, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
@@ -155,9 +128,6 @@ class SipConfig:
             if user == pattern or (pattern.endswith("*") and user.startswith(pattern[:-1])):
                 return True
         return False
-
-    def trunk_at(self, ip: str) -> Trunk | None:
-        return next((trunk for trunk in self.trunks if trunk.holds(ip)), None)
 
     def aor(self, user: str) -> str:
         """The address of record of one of our users."""

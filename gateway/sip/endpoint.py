@@ -37,12 +37,13 @@ class Endpoint:
     def __init__(self, config: SipConfig, rng: random.Random | None = None) -> None:
         self._stack = Stack(config, rng)
         self.registrar = Registrar(config.registrar)
-        realm_of_ours = [a for a in config.accounts if a.realm in (None, config.domain)]
+        accounts = (*config.accounts, *(trunk.account for trunk in config.trunks if trunk.account))
+        realm_of_ours = [a for a in accounts if a.realm in (None, config.domain)]
         settings = config.registrar
         authenticator = Authenticator(
             config.domain, realm_of_ours, self._stack.token, settings.nonce_life, settings.algorithms
         )
-        admission = Admission(self._stack, authenticator)
+        admission = Admission(self._stack, authenticator, self.registrar)
         self._register = RegisterServer(self._stack, self.registrar, admission)
         self._uas = Uas(self._stack, admission, self._register)
         self._stack.in_dialog = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.sip.identity import Identity
 from gateway.sip.offer_answer import Agreed
 from gateway.sip.place import Place
 from gateway.sip.sdp import SessionDescription
@@ -16,8 +17,9 @@ from gateway.sip.sdp import SessionDescription
 
 @dataclass(frozen=True, slots=True)
 class CallOffered:
-    """An INVITE that may come in; 100 Trying is sent already. `caller` and `dialled` are user parts, `display` the
-    caller's name; `trunk` or `aor` tells who vouches for the caller. `offer` None: the offer is ours (late offer).
+    """An INVITE that may come in; 100 Trying is sent already. `caller` and `dialled` are user parts, numbers as +E.164
+    where the trunk's country tells, `requested` is what was dialled as it came; `display`: the caller's name; `trunk`
+    or `aor` tells who vouches for the caller. `offer` None: the offer is ours (late offer).
     `replaces`: the call of ours whose place it takes (RFC 3891); hang that up once this one is answered.
     `headers`: those outside the protocol's own machinery (X-..., P-Asserted-Identity, Diversion, User-Agent, ...)."""
 
@@ -31,6 +33,8 @@ class CallOffered:
     source: Place
     headers: Mapping[str, str] = field(default_factory=dict)
     replaces: str | None = None
+    identity: Identity = field(default_factory=Identity)
+    requested: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,9 @@ class OptionsAnswered:
     status: int
     reason: str
 
+
+OVER = (CallCancelled, CallFailed, CallEnded)
+"""The last that is heard of a call."""
 
 SipEvent = (
     CallOffered

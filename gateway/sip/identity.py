@@ -10,6 +10,7 @@ from gateway.core.errors import SipError
 from gateway.sip import grammar
 from gateway.sip.message import Header, Request
 from gateway.sip.numbers import number_of
+from gateway.sip.trunks import Trunk
 from gateway.sip.uri import Address, Uri, parse_address
 
 ANONYMOUS = "anonymous"
@@ -41,7 +42,8 @@ class Diverted:
 class Identity:
     """Who a caller is. `number`: as our flows know them, `anonymous` where it is withheld; `display`: their name.
     `asserted`: what a trusted peer vouches for, which a withheld number has too: never shown, only passed on.
-    `privacy`: the Privacy tokens. `diversion`, `history`: the entries as they came, newest first and oldest first."""
+    `privacy`: the Privacy tokens. `diversion`, `history`: the entries as they came, newest first and oldest first.
+    `country`: where numbers in them are dialled."""
 
     number: str = ANONYMOUS
     display: str = ""
@@ -49,16 +51,18 @@ class Identity:
     privacy: tuple[str, ...] = ()
     diversion: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
+    country: str | None = None
 
     @property
     def withheld(self) -> bool:
         return self.number == ANONYMOUS
 
-    def diverted(self, country: str | None = None) -> tuple[Diverted, ...]:
+    @property
+    def diverted(self) -> tuple[Diverted, ...]:
         """The diversions, newest first: those of Diversion, or else of History-Info."""
-        found = [_diversion(item, country) for item in self.diversion]
+        found = [_diversion(item, self.country) for item in self.diversion]
         if not found:
-            found = [_history(item, country) for item in reversed(self.history)]
+            found = [_history(item, self.country) for item in reversed(self.history)]
         return tuple(item for item in found if item)
 
 
@@ -80,6 +84,7 @@ def read(request: Request, trusted: bool, country: str | None = None) -> Identit
         privacy=tuple(item for item in privacy if item != "none"),
         diversion=_kept(request, "Diversion"),
         history=_kept(request, "History-Info"),
+        country=country,
     )
 
 
@@ -88,12 +93,16 @@ def _vouched(request: Request) -> tuple[Address | None, bool]:
     identities a number is preferred to a name."""
     found = [address for item in request.items("P-Asserted-Identity") if (address := _address(item))]
     if found:
-        return next((a for a in found if (a.uri.user or "").lstrip("+").isdigit()), found[0]), False
+        return next((a for a in found if _numeric(a.uri)), found[0]), False
     for item in request.items("Remote-Party-ID"):
         address = _address(item)
         if address and (address.param("party") or "calling").lower() == "calling":
             return address, (address.param("privacy") or "off").lower() not in ("off", "none")
     return None, False
+
+
+def _numeric(uri: Uri) -> bool:
+    return uri.scheme == "tel" or (uri.user or "").lstrip("+").isdigit()
 
 
 def _address(text: str) -> Address | None:
@@ -132,6 +141,16 @@ def _history(item: str, country: str | None) -> Diverted | None:
     if grammar.number(cause) is None:
         return None
     return Diverted(ANONYMOUS if private else number_of(address.uri, country), cause)
+
+
+def dialled(request: Request, trunk: Trunk | None) -> str:
+    """The number an INVITE was dialled to, as it came. Where its URI is the contact that we registered at a trunk,
+    P-Called-Party-ID (RFC 7315 4.2) or else To has it."""
+    uri = request.target
+    if trunk and trunk.register and uri.user == trunk.register.user:
+        called = _address(request.get("P-Called-Party-ID") or "")
+        uri = called.uri if called else request.to.uri
+    return uri.number or request.target.number
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.sip.auth import Account, Challenge, credentials, read_challenges
 from gateway.sip.config import SipConfig
 from gateway.sip.dialog import DialogId
-from gateway.sip.events import SipEvent
+from gateway.sip.events import OVER, SipEvent
 from gateway.sip.locate import locate
 from gateway.sip.message import Header, Request, Response, Via
 from gateway.sip.outages import Outages
@@ -19,6 +19,7 @@ from gateway.sip.place import Place
 from gateway.sip.sent import Sent
 from gateway.sip.timers import Timers
 from gateway.sip.transaction import Transaction, Transactions
+from gateway.sip.trunkbook import TrunkBook
 from gateway.sip.uri import Uri, hostport
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Stack:
         self.events: list[SipEvent] = []
         self.counters: Counter[str] = Counter()
         self.calls: dict[str, Call] = {}
+        self.trunks = TrunkBook(config.trunks, config.outside, self.rng)
         self.dialogs: dict[DialogId, InDialog] = {}
         self.transfers: dict[str, Referral] = {}
         """Transfers that peers asked us for, by handle."""
@@ -93,6 +95,8 @@ class Stack:
 
     def emit(self, event: SipEvent) -> None:
         self.events.append(event)
+        if isinstance(event, OVER):
+            self.trunks.release(event.call)
 
     def count(self, name: str) -> None:
         self.counters[name] += 1

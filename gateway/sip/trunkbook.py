@@ -1,4 +1,4 @@
-"""The state of every trunk: who calls, which carries the next call, what is full, down or resting. Time is handed in."""
+"""The state of every trunk: who calls, which carries the next call, what is full, down or resting. Time is a value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def goes_on(status: int) -> bool:
 
 
 class Bucket:
-    """Lets `rate` through each second, at most a second's worth (at least one) at once. A rate of 0 lets all through."""
+    """Lets `rate` through each second, at most a second's worth, or one, at once. A rate of 0 lets all through."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -212,7 +212,7 @@ class TrunkBook:
         state.failures, state.rests_until = 0, 0.0
 
     def failed(self, name: str, why: str, now: float, retry_after: float | None = None) -> None:
-        """A call failed for a reason of the trunk: others go first for `retry_after` seconds, by default ever longer."""
+        """A call failed and the trunk is why: others go first for `retry_after` seconds, by default ever longer."""
         state = self.states[name]
         state.failures += 1
         rest = min(_LONGEST_REST_S, _REST_S * 2 ** min(state.failures - 1, 8))

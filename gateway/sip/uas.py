@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.core.errors import SipError
-from gateway.sip import grammar, replaces
+from gateway.sip import grammar, identity, numbers, replaces
 from gateway.sip.admission import Admission
-from gateway.sip.auth import Account
 from gateway.sip.body import ACCEPTED, read_offer
-from gateway.sip.config import Trunk
 from gateway.sip.conversation import peer_reason
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallOffered
@@ -174,7 +172,7 @@ class Uas:
 
     def _message(self, transaction: Transaction, request: Request, source: Place) -> None:
         """Taken from those whom we know, so that a phone does not repeat it; to all others we have no such method."""
-        if self.stack.config.trunk_at(source[0]) or any(
+        if self.admission.trunk(request, source) or any(
             phone.source == source for phone in self.register.registrar.all()
         ):
             ignore(self.stack, transaction)
@@ -196,19 +194,23 @@ class Uas:
 
     def _invite(self, transaction: Transaction, request: Request, source: Place) -> None:
         stack = self.stack
-        trunk, account = self._caller(transaction, request, source)
-        if trunk is None and account is None:
+        vouched = self.admission.caller(transaction, request, source)
+        if vouched is None:
             return
-        dialled = request.target.number
-        replaced, refused = replaces.replaced(stack, request, account is not None)
+        trunk = vouched.trunk
+        replaced, refused = replaces.replaced(stack, request, vouched.account is not None)
         if refused:
             stack.refuse(transaction, refused)
             return
-        if not replaced and not stack.config.serves(dialled):
+        if not replaced and not stack.config.serves(request.target.number):
             stack.refuse(transaction, 404)
             return
+        who = identity.read(request, bool(trunk and trunk.trust), trunk.country if trunk else None)
+        if trunk and who.withheld and not trunk.anonymous:
+            stack.refuse(transaction, 433)
+            return
         if self.draining or len(stack.calls) >= stack.config.max_calls:
-            stack.refuse(transaction, 503, headers=[("Retry-After", str(stack.rng.randint(5, 30)))])
+            self._full(transaction, stack.rng.uniform(5, 30))
             return
         offer, problem = read_offer(stack, request)
         if problem:
@@ -219,35 +221,31 @@ class Uas:
         except SipError:
             stack.refuse(transaction, 400, "Missing Or Bad Contact")
             return
-        transaction.answer(100)
         handle = stack.token()
+        if trunk and (wait := stack.trunks.admit(trunk.name, handle, stack.now)):
+            stack.count("trunk_full")
+            self._full(transaction, wait)
+            return
+        transaction.answer(100)
         Inbound(stack, handle, dialog, transaction, offer)
         shown = [pair for pair in request.headers if pair[0] not in _MACHINERY][:_SHOWN_MAX]
+        dialled = identity.dialled(request, trunk)
         stack.emit(
             CallOffered(
                 handle,
-                caller=request.from_.uri.number,
-                display=grammar.clean(request.from_.display),
-                dialled=dialled,
+                caller=who.number,
+                display=who.display,
+                dialled=numbers.e164(dialled, trunk.country if trunk else None),
                 trunk=trunk.name if trunk else None,
-                aor=stack.config.aor(account.user) if account else None,
+                aor=stack.config.aor(vouched.account.user) if vouched.account else None,
                 offer=offer,
                 source=source,
                 headers={name: grammar.clean(value) for name, value in shown},
                 replaces=replaced,
+                identity=who,
+                requested=dialled,
             )
         )
 
-    def _caller(self, transaction: Transaction, request: Request, source: Place) -> tuple[Trunk | None, Account | None]:
-        """Who vouches for an INVITE: one of our own phones by digest, else a trunk by its address. Neither: refused."""
-        account = self.admission.authenticator.accounts.get(request.from_.uri.user or "")
-        phones = self.register.registrar.lookup(self.stack.config.aor(account.user), self.stack.now) if account else []
-        trunk = self.stack.config.trunk_at(source[0])
-        says_who = bool(request.get("Authorization") or request.get("Proxy-Authorization"))
-        if trunk and not (account and says_who) and source not in [phone.source for phone in phones]:
-            return trunk, None
-        allowed = self.admission.account(transaction, request)
-        if allowed and allowed is not account:
-            self.stack.refuse(transaction, 403)  # the right password of somebody else than From
-            return None, None
-        return None, allowed
+    def _full(self, transaction: Transaction, seconds: float) -> None:
+        self.stack.refuse(transaction, 503, headers=[("Retry-After", str(max(1, round(seconds))))])

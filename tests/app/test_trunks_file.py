@@ -1,0 +1,184 @@
+"""trunks.yaml: what is read, and what is said about what can't be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.core.errors import ConfigError, Findings
+from gateway.flow.dialled import Number
+from gateway.sip.auth import Account
+from gateway.sip.trunks import RegisterAs
+from gateway.trunks_file import Trunks, load_trunks
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def loaded(folder: Path, text: str) -> Trunks:
+    path = folder / "trunks.yaml"
+    path.write_text(text)
+    return load_trunks(path)
+
+
+def said(folder: Path, text: str) -> str:
+    with pytest.raises((Findings, ConfigError)) as caught:
+        loaded(folder, text)
+    return str(caught.value)
+
+
+def test_the_shipped_trunks_let_this_machine_call_and_nobody_be_called() -> None:
+    found = load_trunks(ROOT / "sip_config" / "trunks.yaml")
+    assert [(trunk.name, trunk.addresses) for trunk in found.trunks] == [("this-machine", ("127.0.0.0/8",))]
+    assert not found.destinations.permits("+4930123456")
+
+
+def test_the_examples_in_the_shipped_file_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVIDER_PASSWORD", "secret")
+    text = (ROOT / "sip_config" / "trunks.yaml").read_text().replace("\n#  ", "\n  ")
+    trunk = loaded(tmp_path, text).trunks[1]
+    assert trunk.register == RegisterAs("4930123456", "sip.example.com", Account("4930123456", "secret"))
+
+
+def test_everything_a_trunk_can_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARRIER", "pw")
+    found = loaded(
+        tmp_path,
+        """
+trunks:
+  carrier:
+    server: sip.example.com:5080
+    transport: tcp
+    addresses: 203.0.113.0/24
+    register: {user: u, auth_user: auth, password_env: CARRIER, domain: example.com, expires: 5m}
+    credentials: {user: c, password: d, realm: r}
+    account: {user: pbx, password: e}
+    outbound_proxy: 203.0.113.9
+    codecs: [PCMA, PCMU, PCMA]
+    srtp: required
+    country: DE
+    caller_id: 030 123456
+    number_format: national
+    identity: pai
+    privacy: always
+    trust: true
+    anonymous: refuse
+    limits: {calls: 30, per_second: 2.5}
+    failover: [backup]
+    priority: 2
+    weight: 3
+    options_ping: 30s
+    patience: 4s
+    flow: bank
+    language: en-US
+    dids: {030123456: shop, +49301234*: {flow: bank, language: zh-CN}}
+  backup: {server: "[2001:db8::1]"}
+outbound:
+  allow: [+49, "*"]
+  deny: +49900
+  routes: {+44: [backup, carrier]}
+  country: DE
+  calls: 5
+  per_minute: 30
+""",
+    )
+    trunk, backup = found.trunks
+    assert trunk.server == "sip:sip.example.com:5080;transport=tcp"
+    assert trunk.outbound_proxy == "sip:203.0.113.9;transport=tcp"
+    assert backup.server == "sip:[2001:db8::1]"
+    assert trunk.addresses == ("203.0.113.0/24",)
+    assert trunk.register == RegisterAs("u", "example.com", Account("auth", "pw"), 300)
+    assert trunk.accounts == (Account("c", "d", "r"),)
+    assert trunk.account == Account("pbx", "e")
+    assert (trunk.codecs, trunk.srtp) == (("PCMA", "PCMU"), "required")
+    assert (trunk.country, trunk.caller_id, trunk.number_format) == ("DE", "+4930123456", "national")
+    assert (trunk.identity, trunk.privacy, trunk.trust, trunk.anonymous) == ("pai", "always", True, False)
+    assert (trunk.max_calls, trunk.per_second, trunk.failover) == (30, 2.5, ("backup",))
+    assert (trunk.priority, trunk.weight, trunk.ping_s, trunk.patience_s) == (2, 3, 30.0, 4.0)
+    assert found.dids["carrier"] == {
+        "+4930123456": Number("shop"),
+        "+49301234*": Number("bank", "zh-CN"),
+        "*": Number("bank", "en-US"),
+    }
+    assert found.destinations.allow == ("+49", "*")
+    assert found.destinations.routes == {"+44": ("backup", "carrier")}
+    assert (found.destinations.max_calls, found.destinations.per_minute) == (5, 30.0)
+
+
+def test_a_password_is_not_shown(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "trunks: {a: {server: h, register: {user: u, password: hush}}}")
+    assert "hush" not in repr(found)
+
+
+def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
+    shown = said(
+        tmp_path,
+        """trunks:
+  carrier:
+    server: sip.example.com:99999
+    transport: tpc
+    register: {user: u}
+    credentials: {user: x, password_env: NOT_SET_ANYWHERE}
+    codecs: [PCMU, G772]
+    country: de
+    numbr_format: plus
+    number_format: pluss
+    addresses: [192.0.2.4, nowhere]
+    failover: [bakup, carrier]
+    options_ping: fast
+    dids: {"030123456": [bank], "+49*1": x, "1": {flow: shop, lang: en}}
+    language: en-US
+    limits: {calls: 0}
+  backup: {}
+  bad name: {server: a.b}
+  odd: [1]
+outbound:
+  allow: [+49, x]
+  routes: {"+44": [bakup]}
+""",
+    )
+    for line in (
+        ":3:13: server of trunk carrier",
+        ":4:16: transport of trunk carrier",
+        "did you mean: tcp",
+        ":5:5: register of trunk carrier has no password",
+        ":6:42: password_env of credentials of trunk carrier names a variable that is not set",
+        ":7:20: unknown codec G772",
+        ":8:14: country of trunk carrier",
+        "did you mean: DE",
+        ":9:5: unknown key in trunk carrier: numbr_format",
+        ":10:20: number_format of trunk carrier",
+        ":11:28: addresses of trunk carrier",
+        ":12:16: unknown trunk bakup",
+        "did you mean: backup",
+        ":12:23: unknown trunk carrier",
+        ":13:19: options_ping of trunk carrier",
+        ":14:25: number 030123456 leads nowhere",
+        ":14:33: a number can't hold * but at its end",
+        ":14:63: unknown key in number 1: lang",
+        ":15:15: language of trunk carrier needs a flow",
+        ":16:21: calls of limits of trunk carrier",
+        ":17:3: trunk backup carries no calls",
+        ":18:3: no trunk can be called so",
+        ":19:8: trunk odd must be a map",
+        ":21:16: allow of outbound",
+        ":22:20: unknown trunk bakup",
+    ):
+        assert line in shown, line
+    assert shown.endswith("22 errors"), shown
+
+
+def test_two_passwords_are_one_too_many(tmp_path: Path) -> None:
+    text = "trunks: {a: {server: h, register: {user: u, password: x, password_env: Y}}}"
+    assert "has two passwords" in said(tmp_path, text)
+
+
+def test_a_trunk_without_a_server_registers_nowhere_and_asks_nobody(tmp_path: Path) -> None:
+    text = "trunks: {a: {addresses: [192.0.2.1], register: {user: u, password: x}, options_ping: 30s}}"
+    shown = said(tmp_path, text)
+    assert "trunk a registers nowhere" in shown
+    assert "options_ping of trunk a has nobody to ask" in shown
+
+
+def test_a_list_of_trunks_is_no_map(tmp_path: Path) -> None:
+    assert ":1:9: trunks must be a map" in said(tmp_path, "trunks: [{name: a}]\n")
