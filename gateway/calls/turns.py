@@ -37,6 +37,8 @@ def caller_left(call: m.Call, event: m.CallerLeft, now: Moment) -> tuple[m.Call,
 def speech_started(call: m.Call, event: m.SpeechStarted, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is m.Stage.MESSAGE:
         return replace(call, own_deadline=message_end(call)), []
+    if call.stage is not m.Stage.FLOW:  # what is said in the queue can't be interrupted
+        return call, []
     return feed_flow(replace(call, muted=call.muted or event.muted), turn.SpeechBegan(), now)
 
 

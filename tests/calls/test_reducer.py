@@ -223,6 +223,15 @@ def test_an_emergency_phrase_in_a_partial_jumps_the_queue_mid_prompt() -> None:
     assert queued.queue == "bank.fraud"
 
 
+def test_words_that_go_on_after_an_emergency_do_not_silence_what_the_queue_says() -> None:
+    caller = Caller()
+    caller.feed(m.Confirmed())
+    caller.feed(m.PartialHeard("card was stolen", 700))
+    caller.feed(m.SpeechStarted(muted=True))
+    caller.feed(m.PartialHeard("card was stolen", 700))
+    assert m.PlayMusic() in caller.finish_prompts()
+
+
 EVENTS = st.sampled_from(
     [
         m.Confirmed(),
