@@ -40,6 +40,8 @@ def speaks(agent: Agent, language: str) -> bool:
 
 def unfit(agent: Agent, call: CallQueued, queue: Queue) -> str | None:
     """Why this agent can never take this call, or None when they can."""
+    if call.only is not None:
+        return None if agent.id == call.only else f"the caller is put through to {call.only}"
     if agent.queues and not {queue.id, queue.id.rpartition(".")[2]} & set(agent.queues):
         return f"does not serve queue {queue.id}"
     if not speaks(agent, call.language):
@@ -55,7 +57,7 @@ def ring_of(agent: Agent, call: CallQueued, queue: Queue) -> int | None:
     """ABLE, or for an emergency SPEAKS or ANYONE; None where the agent can't take the call."""
     if unfit(agent, call, queue) is None:
         return ABLE
-    if not call.emergency:
+    if not call.emergency or call.only is not None:
         return None
     return SPEAKS if speaks(agent, call.language) else ANYONE
 
@@ -78,9 +80,12 @@ def occupied(seat: Seat, now: float) -> str | None:
 
 
 def disturbance(seat: Seat, call: CallQueued, state_waiting: Mapping[str, Waiting]) -> int | None:
-    """0 where the agent is idle; more where an emergency may interrupt what they do; None where nothing may."""
+    """0 where the agent is idle; more where an emergency, or a caller who is put through to them, may interrupt what
+    they do; None where nothing may."""
     if seat.doing == "idle":
         return 0
+    if call.only is not None:
+        return None if seat.doing in ("talking", "ringing") else DISTURBANCE[seat.doing]
     if not call.emergency or seat.doing == "talking":
         return None
     other = state_waiting.get(seat.call or "")
@@ -131,12 +136,16 @@ def _idle(seat: Seat, now: float) -> float:
 def _why(seat: Seat, key: tuple[float, ...], waiting: Waiting, queue: Queue, free: int, now: float) -> str:
     call, agent = waiting.call, seat.agent
     tries, ring, cost, _ = key
-    if ring == ABLE:
+    if call.only is not None:
+        parts = [f"the caller is put through to {agent.name}"]
+    elif ring == ABLE:
         has = [f"has {skill} {agent.skills[skill]}" for skill in queue.skills]
         parts = [f"{agent.name} serves queue {queue.id}", f"speaks {call.language}", *has]
     else:
         parts = [f"{agent.name} is rung for {RINGS[int(ring)].format(queue=queue.id, language=call.language)}"]
-    if cost:
+    if cost and call.only is not None:
+        parts.append(f"who {occupied(seat, now)}")
+    elif cost:
         parts.append(f"although {agent.name} {occupied(seat, now)}, an emergency comes first")
     elif free == 1:
         parts.append("is the only one free")

@@ -35,7 +35,9 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class CallQueued:
-    """A caller waits for a human. `priority` comes from intent and tier; `emergency` goes before everything."""
+    """A caller waits for a human. `priority` comes from intent and tier; `emergency` goes before everything. `only`: the
+    one agent the caller is put through to, whatever their skills; where they can't be rung, NobodyThere says so at
+    once."""
 
     call: str
     queue: str
@@ -43,6 +45,7 @@ class CallQueued:
     intent: str | None = None
     priority: int = 0
     emergency: bool = False
+    only: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,15 @@ class OfferAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Engaged:
+    """The agent talks in this call although it was not offered to them: they picked a waiting caller up, a colleague
+    put the caller through, or they call a colleague. Where they talk in another call, WithdrawOffer says so."""
+
+    call: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
 class OfferFailed:
     """The agent's phone was busy, declined, unreachable or did not answer in time."""
 
@@ -95,7 +107,7 @@ class Tick:
     """The clock reached `State.deadline`."""
 
 
-RoutingEvent = CallQueued | CallLeft | AgentUp | AgentDown | OfferAnswered | OfferFailed | CallFinished | Tick
+RoutingEvent = CallQueued | CallLeft | AgentUp | AgentDown | OfferAnswered | Engaged | OfferFailed | CallFinished | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +135,7 @@ class AgentOffer:
 @dataclass(frozen=True, slots=True)
 class WithdrawOffer:
     """Stop ringing this agent (ring time is over, the caller left, or an emergency took the agent). It is also the
-    reply to an answer that came too late: that leg is hung up."""
+    reply to an answer that came too late and to an Engaged that can't be: that leg is hung up."""
 
     call: str
     agent: str

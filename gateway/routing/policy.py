@@ -20,6 +20,7 @@ from gateway.routing.model import (
     CallLeft,
     CallQueued,
     Decision,
+    Engaged,
     NobodyThere,
     OfferAnswered,
     OfferFailed,
@@ -102,6 +103,8 @@ class _Floor:
                 self._down(agent, reason)
             case OfferAnswered(call, agent):
                 self._answered(call, agent)
+            case Engaged(call, agent):
+                self._engaged(call, agent)
             case OfferFailed(call, agent, reason):
                 if self._rings(call, agent):
                     self._put_aside(call, agent)
@@ -118,7 +121,8 @@ class _Floor:
         self._left(event.call, "the caller moves to another queue")
         number = old.number if old else self.arrivals
         self.arrivals += 0 if old else 1
-        self.waiting[event.call] = Waiting(event, old.since if old else self.now, number, announce_at=self.now)
+        news = self.now if event.only is None else None
+        self.waiting[event.call] = Waiting(event, old.since if old else self.now, number, announce_at=news)
 
     def _left(self, call: str, why: str) -> None:
         waiting = self.waiting.get(call)
@@ -148,11 +152,28 @@ class _Floor:
         if seat is None or waiting is None or seat.doing == "talking":
             self.decisions.append(WithdrawOffer(call, agent, "the answer came after the offer was taken back"))
             return
+        self._talks(call, seat, f"{seat.agent.name} answered another offer first")
+
+    def _engaged(self, call: str, agent: str) -> None:
+        """A conversation that no offer led to is a fact as well, unless the agent is in another one."""
+        seat = self.seats.get(agent)
+        if seat is None or (seat.doing == "talking" and seat.call != call):
+            why = "the agent is not signed in" if seat is None else f"{seat.agent.name} talks with somebody else"
+            self.decisions.append(WithdrawOffer(call, agent, why))
+        elif seat.doing != "talking":
+            self._talks(call, seat, f"{seat.agent.name} took the call")
+
+    def _talks(self, call: str, seat: Seat, why: str) -> None:
+        """From now on this agent, and nobody else, talks in this call; phones that rang for it or for them stop."""
+        agent, waiting = seat.agent.id, self.waiting.get(call)
         for other in (waiting, self.waiting.get(seat.call or "")):
             if other is not None and not self._rings(call, agent):
-                self._withdraw(other, f"{seat.agent.name} answered another offer first")
-        queue = waiting.call.queue
-        del self.waiting[call]
+                self._withdraw(other, why)
+        before = [s for s in self.seats.values() if (s.doing, s.call) == ("talking", call)]
+        queue = waiting.call.queue if waiting else next((s.queue for s in before), None)
+        self.waiting.pop(call, None)
+        for other_seat in before:
+            self._finished(call, other_seat.agent.id)
         self.seats[agent] = Seat(seat.agent, seat.idle_since, self.now, "talking", call, queue, leaving=seat.leaving)
 
     def _finished(self, call: str, agent: str) -> None:
@@ -169,7 +190,7 @@ class _Floor:
         elif wrap_up > 0:
             self.seats[agent] = replace(seat, doing="wrap_up", call=None, since=self.now, until=self.now + wrap_up)
         else:
-            self._idle(agent)
+            self._idle(agent, None if queue else seat.idle_since)
 
     # --- agents ---------------------------------------------------------------------------------------------------
 
@@ -227,15 +248,32 @@ class _Floor:
             queue = self.before.queues.get(call.queue) or Queue(call.queue)
             known = queue.id in self.before.queues or call.emergency
             kind = (call.queue, call.language, call.emergency)
-            if kind not in reachable:
+            if call.only is None and kind not in reachable:
                 reachable[kind] = known and bool(agents.able(call, queue, self.seats.values()))
-            if not reachable[kind]:
+            if call.only is not None:
+                self._put_through(waiting, queue)
+                idle = sum(s.doing == "idle" for s in self.seats.values())
+            elif not reachable[kind]:
                 self._nobody(call, queue, known)
             elif not idle and not call.emergency:
                 continue
             elif (choice := agents.choose(waiting, queue, self._view(), self.now)) is not None:
                 self._offer(waiting, queue, choice)
                 idle = sum(s.doing == "idle" for s in self.seats.values())
+
+    def _put_through(self, waiting: Waiting, queue: Queue) -> None:
+        """A caller meant for one agent: their phone rings now and once, or the caller goes back where they came from."""
+        call = waiting.call
+        choice = None if waiting.tries else agents.choose(waiting, queue, self._view(), self.now)
+        if choice is not None:
+            self._offer(waiting, queue, choice)
+            return
+        seat = self.seats.get(call.only or "")
+        why = "did not answer" if waiting.tries else (agents.occupied(seat, self.now) if seat else "is not signed in")
+        name = seat.agent.name if seat else call.only
+        candidates = agents.look(call, queue, self.seats.values(), self.now)
+        self.decisions.append(NobodyThere(call.call, call.queue, f"{name} {why}", candidates))
+        del self.waiting[call.call]
 
     def _nobody(self, call: CallQueued, queue: Queue, known: bool) -> None:
         candidates = agents.look(call, queue, self.seats.values(), self.now) if known else ()

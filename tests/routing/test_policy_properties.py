@@ -19,6 +19,7 @@ from gateway.routing.model import (
     CallFinished,
     CallLeft,
     CallQueued,
+    Engaged,
     NobodyThere,
     OfferAnswered,
     OfferFailed,
@@ -58,10 +59,13 @@ queued = st.builds(
     st.none(),
     st.integers(0, 2),
     st.sampled_from([False, False, False, True]),
+    st.sampled_from([None, None, None, "anna", "dee", "nobody"]),
 )
 
 
 def able(agent: Agent, call: CallQueued) -> bool:
+    if call.only:
+        return agent.id == call.only
     if call.emergency:
         return True
     queue = QUEUES.get(call.queue)
@@ -83,11 +87,14 @@ class Floor(RuleBasedStateMachine):
         self.until: dict[str, float] = {}  # agent -> end of the ring time
         self.talks: dict[str, str] = {}  # agent -> call
         self.up: dict[str, Agent] = {}
+        self.tried: set[str] = set()  # calls for one agent whose phone rang
+        self.busy: set[str] = set()  # agents who rang or talked when the step began
 
     # --- the books ------------------------------------------------------------------------------------------------
 
     def run(self, event: RoutingEvent) -> None:
         before, frozen = self.state, copy.deepcopy(self.state)
+        self.busy = {*self.rings, *self.talks}
         self.state, decisions = step(self.state, event, self.now)
         assert before == frozen, "the state given was changed"
         self.before_event(event)
@@ -101,6 +108,7 @@ class Floor(RuleBasedStateMachine):
                 self.talks = {a: c for a, c in self.talks.items() if c != call}
                 if call not in self.waiting:
                     self.since[call] = self.now
+                self.tried.discard(call)
                 self.waiting[call] = event
                 if call not in self.order:
                     self.order.append(call)
@@ -115,6 +123,13 @@ class Floor(RuleBasedStateMachine):
                 known = agent in self.state.seats
                 if call in self.waiting and known and agent not in self.talks:
                     self.waiting.pop(call)
+                    self.talks[agent] = call
+                    if self.rings.get(agent) == call:
+                        self.stop(agent)
+            case Engaged(call, agent):
+                if agent in self.state.seats and agent not in self.talks:
+                    self.waiting.pop(call, None)
+                    self.talks = {a: c for a, c in self.talks.items() if c != call}
                     self.talks[agent] = call
                     if self.rings.get(agent) == call:
                         self.stop(agent)
@@ -142,24 +157,32 @@ class Floor(RuleBasedStateMachine):
                 assert [c.agent for c in candidates if c.rejected is None] == [agent]
                 assert {c.agent for c in candidates} == set(self.state.seats)
                 self.rings[agent], self.until[agent] = call, until
+                if self.waiting[call].only:
+                    assert call not in self.tried, "a caller put through to one agent rings twice"
+                    self.tried.add(call)
             case WithdrawOffer(call=call, agent=agent, why=why):
                 assert why
                 if self.rings.get(agent) == call:
                     assert "did not answer" not in why or self.now >= self.until[agent], "rung too short"
                     self.stop(agent)
                 else:
-                    assert "after the offer was taken back" in why
+                    refused = ("after the offer was taken back", "is not signed in", "talks with somebody else")
+                    assert any(words in why for words in refused)
             case NobodyThere(call=call, why=why, candidates=candidates):
                 one = self.waiting.pop(call)
                 assert why
                 assert call not in self.rings.values()
-                if "waited" in why:
+                if one.only:
+                    there = one.only in self.up and one.only not in {*self.busy, *self.rings, *self.talks}
+                    assert not there or call in self.tried, "not put through to one who is free"
+                elif "waited" in why:
                     assert self.now - self.since[call] >= Queue("any").max_wait_s, "given up too soon"
                 else:
                     assert not any(able(a, one) for a in self.up.values()), "given up although one is signed in"
                 assert all(c.rejected for c in candidates)
             case Position(call=call, position=position, wait_s=wait):
                 same = [c for c, w in self.waiting.items() if w.queue == self.waiting[call].queue]
+                assert not self.waiting[call].only
                 assert 1 <= position <= len(same)
                 assert wait is None or wait >= 0
             case _:
@@ -175,8 +198,8 @@ class Floor(RuleBasedStateMachine):
         who could have taken it."""
         given = {d.call: d.agent for d in decisions if isinstance(d, AgentOffer)}
         for call, agent in given.items():
-            if self.rings.get(agent) != call:
-                continue
+            if self.rings.get(agent) != call or self.waiting[call].only:
+                continue  # one who is put through may end a wrap-up that nobody else may
             for other in self.waiting:
                 if other in self.rings.values() or self.place(other) > self.place(call):
                     continue
@@ -232,6 +255,13 @@ class Floor(RuleBasedStateMachine):
         self.run(what(call, agent))
 
     @rule(call=calls, agent=names)
+    def agent_takes_a_call(self, call: str, agent: str) -> None:
+        """A pick-up, an attended transfer, a call to a colleague."""
+        free = agent in self.up and agent not in self.talks
+        self.run(Engaged(call, agent))
+        assert not free or self.talks[agent] == call
+
+    @rule(call=calls, agent=names)
     def late_failure(self, call: str, agent: str) -> None:
         self.run(OfferFailed(call, agent, "408 Request Timeout"))
 
@@ -277,6 +307,7 @@ class Floor(RuleBasedStateMachine):
         for call, one in self.waiting.items():
             if call in self.rings.values():
                 continue
+            assert not one.only, f"{call} waits for {one.only}, whose phone does not ring"
             idle = [s.agent.id for s in self.state.seats.values() if s.doing == "idle"]
             assert not any(able(self.up[a], one) for a in idle), f"{call} waits although {idle} are idle"
             assert any(able(a, one) for a in self.up.values()), f"{call} waits for nobody"
