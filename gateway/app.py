@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from gateway.calls.actions import Actions
 from gateway.calls.exchange import Exchange
 from gateway.calls.served import by_id, queues
+from gateway.calls.switchboard import Switchboard
 from gateway.config import GatewayConfig, Roster, load_agents
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, StoreError, TrunklineError
@@ -139,16 +140,13 @@ class Gateway:
         host = self.config.sip[0]
         return Exchange(
             clock=self.clock,
-            media=media,
+            switchboard=Switchboard(media, host, self.config.media_ports, self._address_towards, self.config.codecs),
             ears=self._ears,
             prompts=self._prompts,
             understand=self._understand,
             actions=Actions(),
             store=store,
             metrics=self.metrics,
-            media_bind=host,
-            media_ports=self.config.media_ports,
-            address_towards=self._address_towards,
             recordings=recordings,
             numbers=dialled.numbers(self.flows.values()),
             dids=self.trunks.dids,
@@ -156,7 +154,6 @@ class Gateway:
             flows=self.flows,
             agents={agent.id: agent for agent in self.roster.agents},
             routing_state=policy.start(queues(self.flows.values())),
-            codecs=self.config.codecs,
             max_calls=self.config.max_calls,
         )
 
@@ -231,15 +228,15 @@ class Gateway:
         self.sip = await Edge.open(endpoint, listen, exchange.on_sip, resolver)
         self.sip.drain()
         stack.push_async_callback(self.sip.close)
-        exchange.endpoint = self.sip
+        exchange.switchboard.endpoint = self.sip
         app = make_app(self._health, self.metrics.exposition)
         server = await serve_http(app, *config.http)
         stack.push_async_callback(server.close)
         self.http_port = server.port
-        watch(self.metrics, exchange.media, lambda: self._ears.load, lambda: self.sip.endpoint.counters)
+        watch(self.metrics, exchange.switchboard.media, lambda: self._ears.load, lambda: self.sip.endpoint.counters)
 
     def _health(self) -> Health:
-        load, records, recorder = self._ears.load, self._store, self.exchange.media.recorder
+        load, records, recorder = self._ears.load, self._store, self.exchange.switchboard.media.recorder
         checks = {
             "records": records.trouble or (f"{records.dropped} lines dropped" if records.dropped else "ok"),
             "recordings": recorder.trouble or (f"{recorder.failed} lost sound" if recorder.failed else "ok"),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.calls import model as m
 from gateway.calls import reducer
+from gateway.calls.agent_side import AgentSide
+from gateway.calls.party import Owner, Party
 from gateway.calls.words import phrases
 from gateway.core.errors import TrunklineError
 from gateway.core.ports import Ranked
@@ -18,7 +20,6 @@ from gateway.flow.words import wish
 from gateway.media import events as media
 from gateway.media.clip import Clip
 from gateway.media.leg import Leg
-from gateway.sip import offer_answer
 from gateway.speech import ear
 from gateway.speech.pool import Saturated
 
@@ -30,29 +31,26 @@ log = logging.getLogger(__name__)
 BLANK_MARGIN_S = 0.4
 """Silenced around a sensitive sentence, for the jitter buffer and for what the turn detector heard late."""
 
-NO_PROGRESS_S = 4.0
-"""An agent's phone that has not even said it rings by then is taken for gone."""
 
+class CallDriver(Owner):
+    """One call's hands. `feed` takes an event now; events that come while one is being handled wait their turn.
+    As an owner it hears of the caller's phone."""
 
-class CallDriver:
-    """One call's hands. `feed` takes an event now; events that come while one is being handled wait their turn."""
-
-    def __init__(self, exchange: Exchange, call: m.Call, sip_call: str, leg: Leg) -> None:
+    def __init__(self, exchange: Exchange, call: m.Call, caller: Party) -> None:
         self.exchange = exchange
         self.call = call
-        self.sip_call = sip_call
-        self.leg = leg
+        self.caller = caller
+        self.leg = caller.leg
         self.ear = exchange.ears.open(call.id, self._on_ear)
-        self.agent_leg: Leg | None = None
-        self.agent_sip: str | None = None
+        self.agent = AgentSide(self)
         self.recording_from = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_said: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._progress: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        leg.on_event = self._on_leg
-        leg.on_audio = self.ear.feed
+        caller.owner = self
+        self.leg.on_event = self._on_leg
+        self.leg.on_audio = self.ear.feed
 
     # --- events in ------------------------------------------------------------------------------------------------
 
@@ -72,10 +70,26 @@ class CallDriver:
                 log.exception("a command of the call failed", extra={"fields": {"call": self.call.id}})
         self._set_timer()
 
-    def confirmed(self) -> None:
+    # --- the caller's phone ---------------------------------------------------------------------------------------
+
+    def confirmed(self, party: Party) -> None:
         """The caller's ACK came. The recording begins first, so that what the caller is told of it is true."""
         recorded = self._start_recording() if self.call.stage is m.Stage.ANSWERING else True
         self.feed(m.Confirmed(recorded))
+
+    def left(self, party: Party, by_peer: bool, reason: str) -> None:
+        self.feed(m.CallerLeft("caller hung up" if by_peer else reason))
+
+    def cancelled(self, party: Party) -> None:
+        self.feed(m.CallerLeft("caller cancelled"))
+
+    def key(self, party: Party, digit: str) -> None:
+        self.feed(m.KeyPressed(digit))
+
+    def vanished(self, party: Party) -> None:
+        """Nothing comes from the caller's phone any more. It is told, should it be there still."""
+        self.exchange.switchboard.hang_up(party, "the caller's phone fell silent")
+        self.feed(m.CallerLeft("the caller's phone fell silent"))
 
     def _set_timer(self) -> None:
         if self._timer:
@@ -102,16 +116,9 @@ class CallDriver:
                 if not interrupted:
                     self.feed(m.PromptDone(token))
             case media.RtpLost():
-                self.exchange.silence(self, agent=False)
+                self.exchange.switchboard.silence(self.caller)
             case media.RtpBack():
-                self.exchange.silence_over(self, agent=False)
-
-    def _on_agent_leg(self, event: media.MediaEvent) -> None:
-        match event:
-            case media.RtpLost():
-                self.exchange.silence(self, agent=True)
-            case media.RtpBack():
-                self.exchange.silence_over(self, agent=True)
+                self.exchange.switchboard.silence_over(self.caller)
 
     # --- hearing --------------------------------------------------------------------------------------------------
 
@@ -208,99 +215,8 @@ class CallDriver:
     def _beep(self, command: m.PlayBeep) -> None:
         self.leg.play([self.exchange.prompts.tone("beep")], token=command.token)
 
-    # --- the agent ------------------------------------------------------------------------------------------------
-
     def _route(self, command: m.Route) -> None:
         self.exchange.route(command.event)
-
-    def _ring_agent(self, command: m.RingAgent) -> None:
-        agent = self.exchange.agent(command.offer.agent)
-        try:
-            self.agent_leg = self.exchange.open_leg(near=self.leg)
-            self.agent_leg.on_event = self._on_agent_leg
-            self.agent_sip = self.exchange.invite(self, agent, self.agent_leg, command.about)
-        except TrunklineError as error:
-            self._drop_agent_leg()
-            self.feed(m.AgentFailed(agent.id, error.what))
-            return
-        self._progress = self._loop.call_later(NO_PROGRESS_S, self._no_progress, agent.id)
-
-    def _no_progress(self, agent: str) -> None:
-        self._hang_up_agent_leg("no progress")
-        self.feed(m.AgentFailed(agent, "the phone gave no sign of life"))
-
-    def agent_progress(self) -> None:
-        """The agent's phone said it rings."""
-        if self._progress:
-            self._progress.cancel()
-            self._progress = None
-
-    def agent_answered(self, agreed: offer_answer.Agreed) -> None:
-        """The agent's phone answered; `agreed` is what its answer settled."""
-        self.agent_progress()
-        agent = self.call.ringing
-        if agent is None or self.agent_leg is None:
-            self._hang_up_agent_leg("no longer offered")
-            return
-        try:
-            self.exchange.attach(self.agent_leg, agreed)
-        except TrunklineError as error:
-            self._hang_up_agent_leg("no common codec")
-            self.feed(m.AgentFailed(agent, error.what))
-            return
-        self.feed(m.AgentAnswered(agent))
-
-    def agent_failed(self, reason: str) -> None:
-        """The agent's phone declined, was busy or can't be reached."""
-        self.agent_progress()
-        self._drop_agent_leg()
-        if self.call.ringing:
-            self.feed(m.AgentFailed(self.call.ringing, reason))
-
-    def agent_left(self, reason: str) -> None:
-        """The agent's leg is over."""
-        self._drop_agent_leg()
-        if self.call.agent:
-            self.feed(m.AgentLeft(self.call.agent, reason))
-
-    def agent_vanished(self) -> None:
-        """Nothing comes from the agent's phone any more. It is told, should it be there still."""
-        self._hang_up_agent_leg("phone vanished")
-        if self.call.agent:
-            self.exchange.sign_out(self.exchange.agent(self.call.agent), "phone vanished")
-        self.agent_left("phone vanished")
-
-    def caller_vanished(self) -> None:
-        """Nothing comes from the caller's phone any more. It is told, should it be there still."""
-        self.exchange.hang_up(self.sip_call, "the caller's phone fell silent")
-        self.feed(m.CallerLeft("the caller's phone fell silent"))
-
-    def _stop_ringing(self, command: m.StopRinging) -> None:
-        self._hang_up_agent_leg(command.why)
-
-    def _bridge(self, _: m.Bridge) -> None:
-        self.leg.stop()
-        if self.agent_leg:
-            self.leg.bridge(self.agent_leg)
-
-    def _hang_up_agent(self, command: m.HangUpAgent) -> None:
-        self.leg.unbridge()
-        self._hang_up_agent_leg(command.reason)
-
-    def _hang_up_agent_leg(self, reason: str) -> None:
-        self.agent_progress()
-        if self.agent_sip:
-            self.exchange.hang_up(self.agent_sip, reason)
-        self._drop_agent_leg()
-
-    def _drop_agent_leg(self) -> None:
-        if self.agent_sip:
-            self.exchange.forget(self.agent_sip)
-        if self.agent_leg:
-            self._write_quality("agent", self.agent_leg)
-            self.leg.unbridge()
-            self.agent_leg.close()
-        self.agent_sip = self.agent_leg = None
 
     # --- record and end -------------------------------------------------------------------------------------------
 
@@ -349,20 +265,20 @@ class CallDriver:
         self.exchange.write(self.call, command.kind, command.data)
 
     def _measure(self, _: m.Measure) -> None:
-        self._write_quality("caller", self.leg)
+        self.write_quality("caller", self.leg)
 
-    def _write_quality(self, party: str, leg: Leg) -> None:
+    def write_quality(self, party: str, leg: Leg) -> None:
         if found := leg.quality():
             self._write(m.Write("media", {"party": party, **found.as_data()}))
 
     def _hang_up_caller(self, command: m.HangUpCaller) -> None:
-        self.exchange.hang_up(self.sip_call, command.reason)
+        self.exchange.switchboard.hang_up(self.caller, command.reason)
 
     def _finish(self, command: m.Finish) -> None:
         if self._timer:
             self._timer.cancel()
         self.ear.close()
-        self._hang_up_agent_leg(command.reason)
+        self.agent.close(command.reason)
         for task in self._tasks:
             task.cancel()
         self.exchange.finished(self, command.reason)
@@ -387,10 +303,10 @@ _RUN: Mapping[type, Callable[[CallDriver, Any], None]] = {
     m.PlayBeep: CallDriver._beep,
     m.Hear: CallDriver._hear,
     m.Route: CallDriver._route,
-    m.RingAgent: CallDriver._ring_agent,
-    m.StopRinging: CallDriver._stop_ringing,
-    m.Bridge: CallDriver._bridge,
-    m.HangUpAgent: CallDriver._hang_up_agent,
+    m.RingAgent: lambda driver, command: driver.agent.ring(command),
+    m.StopRinging: lambda driver, command: driver.agent.hang_up(command.why),
+    m.Bridge: lambda driver, command: driver.agent.bridge(),
+    m.HangUpAgent: lambda driver, command: driver.agent.hang_up(command.reason),
     m.HangUpCaller: CallDriver._hang_up_caller,
     m.Record: CallDriver._record,
     m.Blank: CallDriver._blank,

@@ -35,9 +35,9 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class CallQueued:
-    """A caller waits for a human. `priority` comes from intent and tier; `emergency` goes before everything. `only`: the
-    one agent the caller is put through to, whatever their skills; where they can't be rung, NobodyThere says so at
-    once."""
+    """A caller waits for a human. `priority` comes from intent and tier; `emergency` goes before everything. `only`:
+    the one agent the caller is put through to, whatever their skills; where they can't be rung, NobodyThere says so
+    at once."""
 
     call: str
     queue: str

@@ -262,7 +262,7 @@ class _Floor:
                 idle = sum(s.doing == "idle" for s in self.seats.values())
 
     def _put_through(self, waiting: Waiting, queue: Queue) -> None:
-        """A caller meant for one agent: their phone rings now and once, or the caller goes back where they came from."""
+        """A caller meant for one agent: their phone rings now and once, or the caller goes back."""
         call = waiting.call
         choice = None if waiting.tries else agents.choose(waiting, queue, self._view(), self.now)
         if choice is not None:

@@ -1,0 +1,59 @@
+"""A phone that talks with us: its SIP call, its leg of the media engine, and the call of ours that it is part of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.media.leg import Leg
+from gateway.sip.events import TransferAsked
+from gateway.sip.offer_answer import Agreed
+from gateway.sip.place import Place
+
+
+class Owner:
+    """What a party is part of. The switchboard tells it what the phone does; what it leaves out does not matter to
+    it."""
+
+    def confirmed(self, party: Party) -> None:
+        """The phone acknowledged our answer."""
+
+    def rings(self, party: Party) -> None:
+        """The phone that we call rings."""
+
+    def answered(self, party: Party, media: Agreed) -> None:
+        """The phone that we call was answered; `media` is what it settled."""
+
+    def failed(self, party: Party, reason: str) -> None:
+        """The phone that we call declined, was busy or can't be reached. Its SIP call is over."""
+
+    def left(self, party: Party, by_peer: bool, reason: str) -> None:
+        """The phone hung up, or its SIP call broke. `reason`: its own words, or ours."""
+
+    def cancelled(self, party: Party) -> None:
+        """The phone gave up before we answered."""
+
+    def holds(self, party: Party) -> None:
+        """The phone put us on hold, or took us back: see `party.held`."""
+
+    def key(self, party: Party, digit: str) -> None:
+        """A key by INFO."""
+
+    def vanished(self, party: Party) -> None:
+        """Nothing comes from the phone any more and it does not answer. Its SIP call still stands."""
+
+    def asks_transfer(self, party: Party, event: TransferAsked) -> None:
+        """The phone wants its place taken by somebody else; it is answered here or never."""
+
+
+@dataclass(eq=False, slots=True)
+class Party:
+    """`sip` is the handle of its SIP call, empty before there is one; `place` is where it signals from,
+    `codecs` what may be agreed with it. `agent`: whose phone it is. `held`: it does not listen."""
+
+    owner: Owner
+    leg: Leg
+    place: Place
+    codecs: tuple[str, ...]
+    agent: str | None = None
+    sip: str = ""
+    held: bool = field(default=False)
