@@ -24,7 +24,6 @@ _NO_CHECK_TIME = 0x200000
 _REASONS = {
     "KEY_VALUES_MISMATCH": ("the key does not belong to the certificate", "give the key it was issued for"),
     "KEY_TYPE_MISMATCH": ("the key does not belong to the certificate", "give the key it was issued for"),
-    "NO_START_LINE": ("there is no PEM block in it", "convert it to PEM: it starts with -----BEGIN"),
     "EE_KEY_TOO_SMALL": ("its key is too short to be safe", "have one issued with 2048 bits RSA, or EC"),
     "CA_MD_TOO_WEAK": ("it is signed with an algorithm that is no longer safe", "have a new one issued"),
 }
@@ -162,6 +161,7 @@ class Contexts:
         if path is None:
             context.load_default_certs(ssl.Purpose.SERVER_AUTH)
             return
+        _holds(path, "authorities", b"CERTIFICATE-----")
         try:
             context.load_verify_locations(path)
         except (OSError, ssl.SSLError) as error:
@@ -177,15 +177,25 @@ def _choose(sock: ssl.SSLObject | ssl.SSLSocket, name: str | None, named: dict[s
 
 
 def _show(context: ssl.SSLContext, pair: Pair) -> None:
-    for path in (pair.certificate, pair.key):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise _unusable("certificate" if path == pair.certificate else "key", path, error) from None
+    _holds(pair.certificate, "certificate", b"CERTIFICATE-----")
+    _holds(pair.key, "key", b"PRIVATE KEY-----")
     try:
         context.load_cert_chain(pair.certificate, pair.key, password=lambda: _locked(pair.key))
     except (OSError, ssl.SSLError) as error:
         raise _unusable("certificate", pair.certificate, error) from None
+
+
+def _holds(path: Path, what: str, block: bytes) -> None:
+    """Raises ConfigError where a file can't be read or has no PEM block of its kind."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unusable(what, path, error) from None
+    if block not in data:
+        raise ConfigError(
+            f"{what} {path} can't be used: no PEM block of that kind is in it",
+            do="convert it to PEM: it starts with -----BEGIN",
+        )
 
 
 def _locked(key: Path) -> str:
