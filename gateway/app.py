@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -44,7 +45,7 @@ from gateway.observe.metrics import Metrics
 from gateway.routing import policy
 from gateway.sip.auth import Account
 from gateway.sip.config import SipConfig
-from gateway.sip.edge import Edge, Listen
+from gateway.sip.edge import Edge
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.resolver import DnsResolver
 from gateway.speech.ears import Ears
@@ -137,10 +138,11 @@ class Gateway:
             self.console.print(f"[yellow]{short}[/]", highlight=False, soft_wrap=True)
 
     def _exchange(self, store: SqliteStore, media: MediaEngine, recordings: Path) -> Exchange:
-        host = self.config.sip[0]
         return Exchange(
             clock=self.clock,
-            switchboard=Switchboard(media, host, self.config.media_ports, self._address_towards, self.config.codecs),
+            switchboard=Switchboard(
+                media, self.config.sip.host, self.config.media_ports, self._address_towards, self.config.codecs
+            ),
             ears=self._ears,
             prompts=self._prompts,
             understand=self._understand,
@@ -203,12 +205,8 @@ class Gateway:
         config = self.config
         exchange = self.exchange
         accounts = tuple(Account(agent, password) for agent, password in self.roster.passwords.items())
-        host, port = config.sip
         settings = SipConfig(
             domain=config.domain,
-            host=host if host not in ("0.0.0.0", "::") else self._address_towards("192.0.2.1"),
-            port=port,
-            aliases=(host, "127.0.0.1", "localhost"),
             accounts=accounts,
             registrar=config.registrar,
             trunks=self.trunks.trunks,
@@ -216,8 +214,8 @@ class Gateway:
             codecs=config.codecs,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
-        listen = [Listen("udp", host, port)]
-        endpoint = Endpoint(settings)
+        listen = config.sip.listen
+        endpoint = Endpoint(config.sip.applied(settings, self._own_address))
         resolver = DnsResolver(
             tuple(dict.fromkeys(each.transport for each in listen)),
             tuple(dict.fromkeys("AAAA" if ":" in each.host else "A" for each in listen)),
@@ -242,6 +240,7 @@ class Gateway:
             "recordings": recorder.trouble or (f"{recorder.failed} lost sound" if recorder.failed else "ok"),
             "recognizer": "ok" if load.ready else "starting again",
             "intents": "ok" if self._mind.ready else "starting again",
+            "certificates": "; ".join(self.sip.certificate_trouble(time.time())) or "ok",
         }
         return Health(self.ready, node_id(), self.exchange.draining, len(self.exchange.calls), checks)
 
@@ -303,17 +302,25 @@ class Gateway:
         return times
 
     def _address_towards(self, peer: str) -> str:
-        """The configured media address, or this machine's own address on the way to `peer`; nothing is sent."""
+        """The IP address that media from `peer` can reach: the configured one, the advertised one for a peer on the
+        other side of a NAT, else this machine's own."""
         if self.config.media_address != "auto":
             return self.config.media_address
-        host = self.config.sip[0]
-        if host not in ("0.0.0.0", "::"):
+        return self.config.sip.outside(peer) or self._own_address(peer)
+
+    def _own_address(self, peer: str) -> str:
+        """The configured media address, or this machine's own address on the way to `peer`; nothing is sent."""
+        six = ":" in peer
+        configured, host = self.config.media_address, self.config.sip.host
+        if configured != "auto" and (":" in configured) is six:
+            return configured
+        if not six and host != "0.0.0.0":
             return host
-        with socket.socket(socket.AF_INET6 if ":" in peer else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             try:
                 sock.connect((peer, 9))
             except OSError:
-                return "127.0.0.1"
+                return "::1" if six else "127.0.0.1"
             return str(sock.getsockname()[0])
 
 
@@ -330,8 +337,10 @@ def _servable(config: GatewayConfig) -> None:
         raise ConfigError(
             "there is no flow to serve", do=f"name one under flows: in {config.file or 'gateway.yaml'}, or with --flow"
         )
-    if ":" in config.sip[0]:
-        raise ConfigError("calls are carried over IPv4 only", read=config.sip[0], expected="such as 0.0.0.0:5060")
+    if not config.sip.host:
+        raise ConfigError(
+            "calls are carried over IPv4 only, and no listener has an IPv4 address", expected="such as 0.0.0.0:5060"
+        )
 
 
 def _folder(path: Path) -> Path:
@@ -379,12 +388,15 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 
 def _announce(gateway: Gateway, console: Console) -> None:
-    host, _ = gateway.config.sip
     if ready := os.environ.get(READY_FILE):
         part = Path(ready).with_suffix(".part")
-        part.write_text(json.dumps({"sip": gateway.sip.port, "http": gateway.http_port, "pid": os.getpid()}))
+        ports = {"sip": gateway.sip.port, "ports": gateway.sip.ports, "http": gateway.http_port, "pid": os.getpid()}
+        part.write_text(json.dumps(ports))
         part.replace(ready)
-    console.print(f"[green]Trunkline takes calls[/] on sip:{host}:{gateway.sip.port} (UDP)", highlight=False)
+    listening = ", ".join(map(str, gateway.sip.listening))
+    console.print(f"[green]Trunkline takes calls[/] on {listening}", highlight=False, soft_wrap=True)
+    for trouble in gateway.sip.certificate_trouble(time.time()):
+        console.print(f"[yellow]{trouble}[/]", highlight=False, soft_wrap=True)
     for number, to in gateway.exchange.numbers.items():
         console.print(
             f"  dial {number}: {to.flow}, {to.language or 'the caller chooses the language'}", highlight=False

@@ -47,7 +47,7 @@ class LogFormat(StrEnum):
 def run(
     config: Config = DEFAULT_CONFIG,
     flow: Annotated[list[Path] | None, typer.Option(help="Serve this flow instead of those configured.")] = None,
-    sip: Annotated[str, typer.Option(help="HOST:PORT for SIP over UDP; port 0 takes a free one.")] = "",
+    sip: Annotated[str, typer.Option(help="HOST:PORT for SIP over UDP and TCP; port 0 takes free ones.")] = "",
     http: Annotated[str, typer.Option(help="HOST:PORT for /healthz and /metrics.")] = "",
     data: Annotated[Path | None, typer.Option(help="Folder of recordings, call records and prompts.")] = None,
     engine: Annotated[str, typer.Option(help="Media engine: native, or reference, the slow one in Python.")] = "",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gateway.config_listen import SipListen, read_listen
 from gateway.config_network import DnsSettings, read_dns
 from gateway.config_registrar import read_registrar
 from gateway.core.errors import ConfigError, Mark, nearest
@@ -35,7 +36,7 @@ class GatewayConfig:
     liking; `media_io` is how the engine reads and writes its sockets; `auto_gain` makes quiet speakers louder.
     `recordings` are a format and a sampling rate in Hz."""
 
-    sip: tuple[str, int] = ("0.0.0.0", 5060)
+    sip: SipListen = field(default_factory=SipListen)
     domain: str = "trunkline.local"
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
@@ -85,7 +86,7 @@ class GatewayConfig:
         return replace(
             self,
             flows=tuple(flows) if flows else self.flows,
-            sip=endpoint(sip, "--sip") if sip else self.sip,
+            sip=SipListen.at(*endpoint(sip, "--sip")) if sip else self.sip,
             http=endpoint(http, "--http") if http else self.http,
             data=data or self.data,
             media_engine=engine or self.media_engine,
@@ -124,7 +125,7 @@ def load_config(path: Path) -> GatewayConfig:
     default = GatewayConfig()
     with Fields(read(path, ConfigError), report, "the configuration") as f:
         sip = _section(f, "sip", report)
-        sip_listen, domain = _listen(sip, report, default.sip), sip.text("domain", default.domain)
+        sip_listen, domain = read_listen(sip, base, report), sip.text("domain", default.domain)
         dns_fields = _section(sip, "dns", report)
         dns = read_dns(dns_fields, report)
         _done(dns_fields)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     **dict.fromkeys(("native", "core"), 0),
     **dict.fromkeys(("sip", "media", "webrtc", "speech", "flow", "routing", "store", "observe"), 1),
-    "config_network": 1.5,
+    **dict.fromkeys(("config_listen", "config_network"), 1.5),
     **dict.fromkeys(("calls", "config", "trunks_file"), 2),
     **dict.fromkeys(("desk", "lab"), 3),
     "app": 4,

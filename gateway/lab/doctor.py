@@ -9,13 +9,14 @@ import shutil
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config import GatewayConfig
 from gateway.media import host
 from gateway.sip.codecs import CODECS
+from gateway.sip.edge import Listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def examine(
     """Looks at everything once. `config`: the gateway it is asked for; `models` gives (name, ready, where or what to
     do)."""
     used = config or GatewayConfig()
-    return [*_machine(), *_engine(used), *_packages(), *_models(models), *_port(config.sip if config else None)]
+    return [*_machine(), *_engine(used), *_packages(), *_models(models), *_ports(config.sip.listen if config else ())]
 
 
 def _machine() -> Iterator[Row]:
@@ -108,18 +109,17 @@ def _models(models: Callable[[], list[tuple[str, bool, str]]] | None) -> Iterato
         yield Row(f"model {name}", ready, found, optional=True)
 
 
-def _port(listen: tuple[str, int] | None) -> Iterator[Row]:
-    if listen is None:
-        return
-    host, port = listen
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind((host, port))
-        except OSError as error:
-            yield Row(
-                f"SIP on {host}:{port}",
-                False,
-                f"{error.strerror}; a gateway that already runs here is the usual reason",
-            )
-        else:
-            yield Row(f"SIP on {host}:{port}", True, "free")
+def _ports(listen: Iterable[Listen]) -> Iterator[Row]:
+    for each in listen:
+        family = socket.AF_INET6 if ":" in each.host else socket.AF_INET
+        kind = socket.SOCK_DGRAM if each.transport == "udp" else socket.SOCK_STREAM
+        with socket.socket(family, kind) as sock:
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind((each.host, each.port))
+            except OSError as error:
+                said = f"{error.strerror}; a gateway that already runs here is the usual reason"
+                yield Row(f"SIP on {each}", False, said)
+            else:
+                yield Row(f"SIP on {each}", True, "free")

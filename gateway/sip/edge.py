@@ -17,7 +17,7 @@ from gateway.sip.place import Place
 from gateway.sip.stack import Lookup
 from gateway.sip.streams import StreamTransports
 from gateway.sip.udp import Udp
-from gateway.sip.uri import Uri
+from gateway.sip.uri import Uri, hostport
 from gateway.sip.verbs import Verbs
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ class Listen:
     transport: str
     host: str
     port: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.transport}://{hostport(self.host, self.port)}"
 
 
 class Hooks(Protocol):
@@ -128,6 +131,15 @@ class Edge(Verbs):
     def port(self) -> int:
         """The first port that was bound."""
         return next(iter(self.ports.values()))
+
+    @property
+    def listening(self) -> list[Listen]:
+        """Every socket that takes messages, with the port that was bound."""
+        return [Listen(each.transport, each.host, each.port) for each in self._transports.values() if each.host]
+
+    def certificate_trouble(self, now: float) -> list[str]:
+        """What a person should know about the certificates shown. `now` in seconds since 1970."""
+        return self._streams.contexts.trouble(now) if self.endpoint.config.certificate.pairs else []
 
     # --- what transports tell -------------------------------------------------------------------------------------
 

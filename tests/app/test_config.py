@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gateway.app import Gateway
 from gateway.config import GatewayConfig, endpoint, load_agents, load_config
+from gateway.config_listen import SipListen
 from gateway.core.errors import ConfigError, Findings
 from gateway.media import host
 
@@ -111,7 +112,11 @@ def test_all_errors_come_at_once_with_their_places(tmp_path: Path) -> None:
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     changed = GatewayConfig().with_options(sip="127.0.0.1:0", data=tmp_path, flows=[tmp_path / "a.yaml"])
-    assert (changed.sip, changed.data, changed.flows) == (("127.0.0.1", 0), tmp_path, (tmp_path / "a.yaml",))
+    assert (changed.sip, changed.data, changed.flows) == (
+        SipListen.at("127.0.0.1", 0),
+        tmp_path,
+        (tmp_path / "a.yaml",),
+    )
     with pytest.raises(ConfigError, match="not an address and port"):
         GatewayConfig().with_options(http="localhost")
     assert GatewayConfig().with_options(engine="reference").media_engine == "reference"
@@ -151,7 +156,7 @@ def test_agents_who_could_never_register_are_named(tmp_path: Path) -> None:
     ("config", "said"),
     [
         (GatewayConfig(), "there is no flow to serve"),
-        (GatewayConfig(flows=(Path("bank.yaml"),), sip=("::1", 5060)), "IPv4 only"),
+        (GatewayConfig(flows=(Path("bank.yaml"),), sip=SipListen.at("::1", 5060)), "IPv4 only"),
     ],
 )
 async def test_a_gateway_that_could_serve_nobody_does_not_start(config: GatewayConfig, said: str) -> None:

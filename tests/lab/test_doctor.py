@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.config import GatewayConfig
+from gateway.config_listen import SipListen
 from gateway.lab.doctor import Row, examine
 from gateway.media import host
 
-QUIET = GatewayConfig(sip=("127.0.0.1", 0))
+QUIET = GatewayConfig(sip=SipListen.at("127.0.0.1", 0))
 
 
 def rows(config: GatewayConfig) -> dict[str, Row]:
