@@ -21,7 +21,7 @@ from gateway.sip.uri import hostport, ip_of
 
 __all__ = ["Account", "SipConfig", "Trunk"]
 
-
+RELIABLE = ("never", "supported", "required")
 LOCAL_NETWORKS = (
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -46,7 +46,11 @@ class SipConfig:
     name. `accounts`: who may register and call with digest. `destinations`: user parts that may be dialled; a trailing
     * stands for any rest; nothing listed, nothing taken. `credentials`: what we answer other people's challenges with.
     `names`: host names we can send to -> IP address. `codecs`: what may be agreed, in order of liking; `srtp`:
-    never, optional or required. Times in seconds, sizes in bytes."""
+    never, optional or required. `algorithms`: offered in this order; MD5 alone by default, because baresip 1.0 gives up
+    and sipp takes the first where SHA-256 is offered beside it.
+    `session_expires`: how long a call may stand without a refresh (RFC 4028), 0 for no timer of ours; `min_se`: less is
+    refused. `reliable`: whether provisional responses are acknowledged (RFC 3262): never, supported (where the peer
+    asks for it, and for early media to a peer that knows how), required. Times in seconds, sizes in bytes."""
 
     domain: str = "trunkline.local"
     host: str = "127.0.0.1"
@@ -73,6 +77,9 @@ class SipConfig:
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     max_calls: int = 2000
     max_message: int = 32768
+    session_expires: int = 1800
+    min_se: int = 90
+    reliable: str = "supported"
     base: Base = field(default_factory=Base)
 
     def __post_init__(self) -> None:
@@ -82,6 +89,8 @@ class SipConfig:
             raise ConfigError("A digest algorithm is not known", read=read, expected=expected)
         if self.srtp not in POLICIES:
             raise ConfigError("A policy for SRTP is not known", read=self.srtp, expected=" or ".join(POLICIES))
+        if self.reliable not in RELIABLE:
+            raise ConfigError("100rel is not set so", read=self.reliable, expected=" or ".join(RELIABLE))
         unknown = sorted({*self.codecs} - {*CODECS})
         if unknown or not self.codecs:
             raise ConfigError("A codec is not known", read=", ".join(unknown), expected=", ".join(CODECS))

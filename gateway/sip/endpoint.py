@@ -9,6 +9,7 @@ from dataclasses import replace
 from gateway.core.errors import SipError
 from gateway.sip import client, keys, known, refer
 from gateway.sip.admission import Admission
+from gateway.sip.attempt import Target
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.client import Registration
 from gateway.sip.config import SipConfig
@@ -16,12 +17,12 @@ from gateway.sip.conversation import Conversation
 from gateway.sip.events import SipEvent
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Header, MessageError, Request, parse, respond
-from gateway.sip.outbound import Outbound, Target
+from gateway.sip.outbound import Outbound
 from gateway.sip.place import Place
 from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
 from gateway.sip.sdp import SessionDescription
-from gateway.sip.stack import Lookup, Stack
+from gateway.sip.stack import Call, Lookup, Stack
 from gateway.sip.uas import Uas, ignore
 from gateway.sip.uri import Address, Uri, parse_uri
 
@@ -178,28 +179,33 @@ class Endpoint:
         self._stack.now = now
         self._inbound(call).answer(sdp)
 
-    def reject(self, call: str, status: int, reason: str | None = None, *, now: float) -> None:
-        """Refuses an offered call with a 3xx to 6xx status. Nothing happens for a call that is over."""
+    def reject(self, call: str, status: int, reason: str | None = None, *, cause: int = 0, now: float) -> None:
+        """Refuses an offered call with a 3xx to 6xx status; `cause`: why, by Q.850. Nothing happens for a call that is
+        over."""
         self._stack.now = now
         if not 300 <= status < 700:
             raise SipError("A call is rejected with a status from 300 to 699", read=str(status))
         if call in self._stack.calls:
-            self._inbound(call).reject(status, reason)
+            self._inbound(call).reject(status, reason, cause)
 
     def invite(
         self,
         target: str,
-        sdp: SessionDescription,
+        sdp: SessionDescription | None,
         *,
         from_user: str = "",
         from_display: str = "",
         headers: Sequence[Header] | Mapping[str, str] = (),
         credentials: Sequence[Account] = (),
+        ring_timeout: float | None = None,
+        redirects: int = 0,
+        max_forwards: int = 70,
         now: float,
     ) -> str:
         """Calls `target`: one of our users (`agent`, `sip:agent@our.domain`), on all phones registered, or any SIP URI.
-        Gives the handle; CallProgress, CallAnswered, CallFailed tell how it goes. Raises SipError on a bad target or
-        header."""
+        Gives the handle; CallProgress, CallAnswered, CallFailed tell how it goes. `sdp` None: the phone offers, in
+        OfferChanged. `ring_timeout`: seconds after which a phone that does not answer is given up, with 408.
+        `redirects`: how many other addresses are tried that a 3xx names. Raises SipError on a bad target or header."""
         stack = self._stack
         stack.now = now
         uri = parse_uri(target if ":" in target else self.config.aor(target))
@@ -214,30 +220,35 @@ class Endpoint:
             addressee=f"<{self.config.aor(uri.user or '')}>" if ours else None,
             extra=extra,
             accounts=credentials,
+            ring_timeout=ring_timeout,
+            redirects=redirects,
+            max_forwards=max_forwards,
         )
         call.start(self._register.targets(uri) if ours else [Target(uri, uri)])
         return call.handle
 
-    def hangup(self, call: str, reason: str = "", *, now: float) -> None:
-        """Ends a call whatever its state: refuses, cancels, or says BYE. Nothing happens when it is over already."""
+    def hangup(self, call: str, reason: str = "", *, cause: int = 0, now: float) -> None:
+        """Ends a call whatever its state: refuses, cancels, or says BYE; `reason` and `cause` (Q.850) tell the peer
+        why. Nothing happens when it is over already."""
         self._stack.now = now
         if call in self._stack.calls:
-            self._stack.calls[call].hangup(reason)
+            self._stack.calls[call].hangup(reason, cause)
 
-    def change(self, call: str, sdp: SessionDescription, *, now: float) -> None:
-        """Offers a new description (hold, resume, another address) by re-INVITE. ChangeAnswered or ChangeFailed follow.
-        Raises SipError where the call isn't up or a change is under way."""
+    def change(self, call: str, sdp: SessionDescription, *, update: bool = False, now: float) -> None:
+        """Offers a new description (hold, resume, another address) by re-INVITE; by UPDATE with `update`, and before
+        the call is answered. ChangeAnswered or ChangeFailed follow. Raises SipError where the call isn't up or a change
+        is under way."""
         self._stack.now = now
-        self._talking(call).change(sdp)
+        self._call(call).change(sdp, update)
 
     def accept_change(self, call: str, sdp: SessionDescription, *, now: float) -> None:
         """Answers OfferChanged. Raises SipError where there is none."""
         self._stack.now = now
-        self._talking(call).accept_change(sdp)
+        self._call(call).accept_change(sdp)
 
     def reject_change(self, call: str, status: int = 488, *, now: float) -> None:
         self._stack.now = now
-        self._talking(call).reject_change(status)
+        self._call(call).reject_change(status)
 
     # --- transfers and keys ---------------------------------------------------------------------------------------
 
@@ -277,6 +288,12 @@ class Endpoint:
         port = self.config.port
         here = uri.host.lower() in self.config.hosts and (uri.port or port) == port
         return here and bool(self.config.accounts)
+
+    def _call(self, call: str) -> Call:
+        found = self._stack.calls.get(call)
+        if found is None:
+            raise SipError("No such call", read=call)
+        return found
 
     def _inbound(self, call: str) -> Inbound:
         found = self._stack.calls.get(call)
@@ -343,6 +360,10 @@ class Endpoint:
         """Ends every call and registration in order; wait until `busy` is false, or for as long as you can."""
         self.drain()
         for call in self.calls:
-            self.hangup(call, reason, now=now)
+            found = self._stack.calls[call]
+            if isinstance(found, Inbound) and found.unanswered:
+                self.reject(call, 503, now=now)  # a proxy finds another place for it
+            else:
+                self.hangup(call, reason, now=now)
         for registration in list(self._registrations):
             self.unregister(registration, now=now)

@@ -1,7 +1,8 @@
 """What an Endpoint tells its user. `call` is the handle that `CallOffered` or `Endpoint.invite` gave.
 
 Every call ends with exactly one of CallCancelled (the caller gave up before an answer), CallFailed (an outbound call
-came to nothing) or CallEnded; nothing about that handle comes after it.
+came to nothing) or CallEnded; nothing about that handle comes after it. `cause`: why, by ITU-T Q.850, where the peer
+(or our own user) said so; 0 where nobody did.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ class CallConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class CallCancelled:
-    """The caller gave up before the call was answered."""
+    """The caller gave up before the call was answered, or its INVITE ran out (`Expires`)."""
 
     call: str
     reason: str = ""
+    cause: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class CallFailed:
     call: str
     status: int
     reason: str
+    cause: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,13 @@ class CallEnded:
     call: str
     by_peer: bool
     reason: str = ""
+    cause: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class OfferChanged:
-    """A re-INVITE or UPDATE: `accept_change` or `reject_change` it. `offer` None: the offer is ours to make."""
+    """The peer offers, in a re-INVITE, UPDATE or PRACK: `accept_change` or `reject_change` it. `offer` None: the offer
+    is ours to make. Also before a call of ours is answered: a phone's own offer where our INVITE had none."""
 
     call: str
     offer: SessionDescription | None
@@ -103,7 +108,8 @@ class OfferChanged:
 
 @dataclass(frozen=True, slots=True)
 class ChangeAnswered:
-    """A change is settled: our own `change` was answered, or an answer came in the ACK of one without an offer."""
+    """A change is settled: our own `change` was answered, or an answer came in the ACK of one without an offer, or in
+    the PRACK of early media that we offered; or a refresh of the session moved the peer's media."""
 
     call: str
     answer: SessionDescription

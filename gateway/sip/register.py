@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.sip.admission import Admission
+from gateway.sip.attempt import Target
 from gateway.sip.auth import Account
 from gateway.sip.events import ContactDown, ContactUp
 from gateway.sip.keepalive import KeepAlive
 from gateway.sip.message import Header, Request
-from gateway.sip.outbound import Target
 from gateway.sip.place import Place
 from gateway.sip.registrar import Binding, Change, Refused, Registrar
 from gateway.sip.stack import Stack

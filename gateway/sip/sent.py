@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.sip import grammar
-from gateway.sip.message import REASONS, Message, Request, Response, respond
+from gateway.sip.message import REASONS, Header, Message, Request, Response, respond
 from gateway.sip.place import Place
+from gateway.sip.timers import Alarm
 from gateway.sip.transaction import Transaction
 from gateway.sip.uri import Uri
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LARGEST_OVER_UDP = 1300
 """Octets of a request above which it leaves over TCP, where its URI leaves us the choice (RFC 3261 18.1.1)."""
+
+_KEPT = ("From", "To", "Call-ID", "Route", "Max-Forwards")
 
 
 class Sent:
@@ -32,6 +35,8 @@ class Sent:
         self._left = list(to)
         self._user = user
         self._held = False
+        self._cancel: Sequence[Header] | None = None
+        self._limit: Alarm | None = None
 
     def go_on(self) -> None:
         """Sends to the next place; where none is left the user gets a 503."""
@@ -49,23 +54,34 @@ class Sent:
         self._held = False
         self.transaction = self.stack.transactions.client(request, first, self._heard)
 
-    def expire(self) -> None:
-        """Gives the request up where only provisional answers came."""
+    def cancel(self, headers: Sequence[Header] = ()) -> None:
+        """Calls an INVITE off: CANCEL as soon as a provisional response allows it (RFC 3261 section 9.1), and no other
+        place is tried. Where no final response follows within 64*T1 the user gets a 408."""
+        if self._cancel is not None or self.over:
+            return
         self._left.clear()
-        if self.transaction:
-            self.transaction.expire()
+        self._cancel = headers
+        if self._held:
+            self._send_cancel(headers)
 
     @property
     def onward(self) -> list[Place | Uri]:
         """Where the request is now, and what is left: where its repetition with credentials goes."""
         return [*((self.transaction.destination,) if self.transaction else ()), *self._left]
 
-    def stay(self) -> None:
-        """No other place is tried from now on: the request was cancelled."""
-        self._left.clear()
+    def _send_cancel(self, headers: Sequence[Header]) -> None:
+        invite = self.transaction
+        if invite is None or invite.answered:
+            return
+        self.stack.count("sent_CANCEL")
+        self.stack.transactions.client(cancelling(invite.request, headers), invite.destination, lambda message: None)
+        self._limit = self.stack.timers.at(self.stack.now + 64 * self.stack.config.base.t1, invite.expire)
 
     def _located(self, places: tuple[Place, ...], choice: bool) -> None:
         if self.over:
+            return
+        if self._cancel is not None:
+            self._finish(Response(487, REASONS[487], respond(self.request, 487).headers, local=True))
             return
         if choice and places and places[0].transport == "udp" and self._large():
             places = (places[0]._replace(transport="tcp"), *places)
@@ -82,7 +98,9 @@ class Sent:
             return
         self._learn(message)
         if message.status < 200:
-            self._held = True
+            first, self._held = not self._held, True
+            if first and self._cancel is not None:
+                self._send_cancel(self._cancel)
             self._user(message)
             return
         elsewhere = message.status == 503 or (message.local and not self._held)
@@ -105,4 +123,13 @@ class Sent:
 
     def _finish(self, response: Response) -> None:
         self.over = True
+        if self._limit:
+            self._limit.cancel()
         self._user(response)
+
+
+def cancelling(invite: Request, headers: Sequence[Header] = ()) -> Request:
+    """The CANCEL for a request as it was sent, Via and Route included (9.1)."""
+    kept: list[Header] = [("Via", invite.items("Via")[0])]
+    kept += [(name, value) for name, value in invite.headers if name in _KEPT]
+    return Request("CANCEL", invite.uri, [*kept, ("CSeq", f"{invite.cseq[0]} CANCEL"), *headers])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar
 from gateway.sip.message import Header, Message, Request, Response
+from gateway.sip.timers import Alarm, Timers
 
 LEAST = 90
 """The shortest interval a peer may be held to that says nothing of its own, in seconds (section 5)."""
@@ -36,9 +38,10 @@ def expires(message: Message) -> Expires | None:
 
 
 class SessionTimer:
-    """The timer of one dialog. `wished`: the interval we ask for in seconds, 0 for none of our own. `least`: our Min-SE,
-    raised by what the peer calls for. `interval`: what stands, 0 for none. `refreshing`: the refreshes are ours.
-    `alone`: the peer knows no timers; it is asked now and then all the same, so that a dead call is noticed."""
+    """The timer of one dialog. `wished`: the interval we ask for in seconds, 0 for none of our own. `least`: our
+    Min-SE; `floor`: the same, raised by what the peer calls for. `interval`: what stands, 0 for none. `refreshing`: the
+    refreshes are ours. `alone`: the peer knows no timers; it is asked now and then all the same, so that a dead call is
+    noticed."""
 
     def __init__(self, wished: int, least: int = LEAST) -> None:
         self.wished = max(wished, least) if wished else 0
@@ -125,3 +128,34 @@ class SessionTimer:
 
 def _knows(request: Request) -> bool:
     return "timer" in request.tokens("Supported") or "timer" in request.tokens("Require")
+
+
+class Watch:
+    """The alarms of a session timer: `refresh` when it is time to, `over` when no refresh came."""
+
+    def __init__(self, timers: Timers, refresh: Callable[[], None], over: Callable[[], None]) -> None:
+        self._timers = timers
+        self._refresh = refresh
+        self._over = over
+        self._alarms: list[Alarm] = []
+
+    def restart(self, timer: SessionTimer, now: float) -> None:
+        """A refresh went through."""
+        self.stop()
+        if after := timer.refresh_after:
+            self._alarms.append(self._timers.at(now + after, self._refresh))
+        if ends := timer.ends_after:
+            self._alarms.append(self._timers.at(now + ends, self._over))
+
+    def retry(self, timer: SessionTimer, now: float) -> None:
+        """A refresh of ours came to nothing: once more, before it is too late. Where nothing runs out, any answer will
+        do."""
+        if timer.alone:
+            self.restart(timer, now)
+        elif after := timer.refresh_after:
+            self._alarms.append(self._timers.at(now + after / 2, self._refresh))
+
+    def stop(self) -> None:
+        for alarm in self._alarms:
+            alarm.cancel()
+        self._alarms = []

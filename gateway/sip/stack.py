@@ -16,6 +16,8 @@ from gateway.sip.locate import locate
 from gateway.sip.message import Header, Request, Response, Via
 from gateway.sip.outages import Outages
 from gateway.sip.place import Place
+from gateway.sip.reason import Reason
+from gateway.sip.sdp import SessionDescription
 from gateway.sip.sent import Sent
 from gateway.sip.timers import Timers
 from gateway.sip.transaction import Transaction, Transactions
@@ -25,9 +27,11 @@ from gateway.sip.uri import Uri, hostport
 if TYPE_CHECKING:
     from gateway.sip.refer import Referral
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, REFER, SUBSCRIBE, NOTIFY, MESSAGE"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER, REFER, SUBSCRIBE, NOTIFY, MESSAGE"
 ALLOW_EVENTS = "refer"
 KNOWN_METHODS = frozenset((*ALLOW.split(", "), "PRACK", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PUBLISH"))
+SUPPORTED = ("timer", "100rel")
+"""Extensions we know, by option tag."""
 SDP_TYPE = "application/sdp"
 MAX_AUTH_TRIES = 3
 HERE = "\0here\0"
@@ -44,13 +48,19 @@ class InDialog(Protocol):
 
     def ack(self, request: Request) -> None: ...
 
-    def cancelled(self, transaction: Transaction, reason: str = "") -> None: ...
+    def cancelled(self, transaction: Transaction, reason: Reason) -> None: ...
 
 
 class Call(Protocol):
     """A call as its handle means it."""
 
-    def hangup(self, reason: str) -> None: ...
+    def hangup(self, reason: str, cause: int = 0) -> None: ...
+
+    def change(self, mine: SessionDescription, update: bool = False) -> None: ...
+
+    def accept_change(self, mine: SessionDescription) -> None: ...
+
+    def reject_change(self, status: int = 488) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,9 @@ class Stack:
         """Who answers a method inside the dialog of a call, where the call itself does not."""
         self.transactions = Transactions(config.base, self.timers, lambda: self.now, self.send, self.count)
         self.outages = Outages()
+        known = [tag for tag in SUPPORTED if tag != "100rel" or config.reliable != "never"]
+        self.supported: Header = ("Supported", ", ".join(known))
+        self._known = frozenset(known)
         self._here: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.own: Callable[[Uri], tuple[Place, ...]] = lambda uri: ()
         self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}
@@ -107,6 +120,10 @@ class Stack:
     def token(self) -> str:
         """64 random bits as 16 characters."""
         return f"{self.rng.getrandbits(64):016x}"
+
+    def unsupported(self, request: Request) -> list[str]:
+        """Option tags that a request requires and nobody here knows: 420."""
+        return [tag for tag in request.items("Require") if tag.lower() not in self._known]
 
     # --- where we are ---------------------------------------------------------------------------------------------
 

@@ -164,6 +164,7 @@ class Transaction:
     INVITE included, and a local 408 or 503 where nothing came."""
 
     __slots__ = (
+        "_began",
         "_layer",
         "_timers",
         "destination",
@@ -179,6 +180,7 @@ class Transaction:
 
     def __init__(self, layer: Transactions, kind: Kind, key: Key, request: Request, place: Place) -> None:
         self._layer = layer
+        self._began = layer.now()
         self._timers: dict[str, Alarm] = {}
         self.kind = kind
         self.key = key
@@ -202,11 +204,18 @@ class Transaction:
         event = "send 1xx" if status < 200 else "send 2xx" if status < 300 else "send final"
         if (self.state, event) not in TABLE[self.kind] or (event == "send 2xx" and self.state is State.ACCEPTED):
             return None
+        if stamp := self.request.get("Timestamp"):
+            headers = (self._stamped(stamp), *headers)
         response = respond(
             self.request, status, reason, tag="" if status == 100 else self.tag, headers=headers, body=body
         )
         self.step(event, response)
         return response
+
+    def _stamped(self, stamp: str) -> Header:
+        """The request's Timestamp, with how many seconds we took where that is worth telling (RFC 3261 8.2.6.1)."""
+        delay = self._layer.now() - self._began
+        return "Timestamp", f"{stamp.split()[0]} {delay:.3f}" if delay >= 0.001 and stamp.split() else stamp
 
     @property
     def answered(self) -> bool:
@@ -369,9 +378,11 @@ class Transactions:
                 del self._merge[key]
 
     def pending(self) -> bool:
-        """Whether a request of ours still waits for its final response."""
-        kinds = (Kind.CLIENT, Kind.INVITE_CLIENT)
-        return any(t.kind in kinds and not t.answered for t in self._all.values())
+        """Whether a request of ours still waits for its final response, or a refusal of ours for its ACK."""
+        return any(
+            t.state is State.COMPLETED if t.kind is Kind.INVITE_SERVER else t.kind is not Kind.SERVER and not t.answered
+            for t in self._all.values()
+        )
 
 
 def _key(request: Request, method: str | None = None) -> Key:

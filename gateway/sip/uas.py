@@ -8,13 +8,14 @@ from gateway.core.errors import SipError
 from gateway.sip import grammar, identity, numbers, replaces
 from gateway.sip.admission import Admission
 from gateway.sip.body import ACCEPTED, read_offer
-from gateway.sip.conversation import peer_reason
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallOffered
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Request, parse_via
 from gateway.sip.place import Place
+from gateway.sip.reason import read as read_reason
 from gateway.sip.register import RegisterServer
+from gateway.sip.session_timer import SessionTimer
 from gateway.sip.stack import ALLOW, ALLOW_EVENTS, KNOWN_METHODS, Stack
 from gateway.sip.transaction import State, Transaction
 
@@ -35,6 +36,9 @@ _MACHINERY = frozenset(
         "Allow",
         "Supported",
         "Require",
+        "Session-Expires",
+        "Min-SE",
+        "Timestamp",
         "Authorization",
         "Proxy-Authorization",
         "Accept",
@@ -118,7 +122,7 @@ class Uas:
             tag = invite.request.to.tag or invite.tag
             owner = self.stack.dialogs.get((request.call_id, tag, request.from_.tag))
             if owner:
-                owner.cancelled(invite, peer_reason(request))
+                owner.cancelled(invite, read_reason(request))
 
     def _in_dialog(self, transaction: Transaction, request: Request) -> None:
         owner = self.stack.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
@@ -130,7 +134,7 @@ class Uas:
     def _outside(self, transaction: Transaction, request: Request, source: Place) -> None:
         stack = self.stack
         method = self._methods.get(request.method)
-        wanted = [tag for name in ("Require", "Proxy-Require") for tag in request.items(name)]
+        unknown = stack.unsupported(request)
         if method is None:
             status = 405 if request.method in KNOWN_METHODS else 501
             stack.refuse(transaction, status, headers=[("Allow", ALLOW)])
@@ -141,8 +145,8 @@ class Uas:
         elif not self._ours(request):
             # we are no proxy: a request for elsewhere is never sent on
             stack.refuse(transaction, 483 if request.get("Max-Forwards") == "0" else 404)
-        elif wanted and request.method != "CANCEL":
-            stack.refuse(transaction, 420, headers=[("Unsupported", ", ".join(wanted))])
+        elif unknown:
+            stack.refuse(transaction, 420, headers=[("Unsupported", ", ".join(unknown))])
         else:
             method(transaction, request, source)
 
@@ -189,8 +193,9 @@ class Uas:
         elif user and user != self.stack.config.user and not self.stack.config.serves(user):
             self.stack.refuse(transaction, 404)
         else:
-            headers = (self.stack.contact, ("Allow", ALLOW), ("Accept", ACCEPTED), ("Accept-Encoding", "identity"))
-            transaction.answer(200, headers=(*headers, ("Server", self.stack.config.user_agent)))
+            headers = [self.stack.contact, ("Allow", ALLOW), ("Accept", ACCEPTED), ("Accept-Encoding", "identity")]
+            headers += [self.stack.supported, ("Server", self.stack.config.user_agent)]
+            transaction.answer(200, headers=tuple(headers))
 
     def _invite(self, transaction: Transaction, request: Request, source: Place) -> None:
         stack = self.stack
@@ -211,6 +216,10 @@ class Uas:
             return
         if self.draining or len(stack.calls) >= stack.config.max_calls:
             self._full(transaction, stack.rng.uniform(5, 30))
+            return
+        timer = SessionTimer(stack.config.session_expires, stack.config.min_se)
+        if timer.too_small(request):
+            stack.refuse(transaction, 422, headers=[timer.min_se])
             return
         offer, problem = read_offer(stack, request)
         if problem:

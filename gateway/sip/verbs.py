@@ -29,19 +29,22 @@ class Verbs:
         self.endpoint.answer(call, sdp, now=time.monotonic())
         self.settle()
 
-    def reject(self, call: str, status: int, reason: str | None = None) -> None:
-        self.endpoint.reject(call, status, reason, now=time.monotonic())
+    def reject(self, call: str, status: int, reason: str | None = None, *, cause: int = 0) -> None:
+        self.endpoint.reject(call, status, reason, cause=cause, now=time.monotonic())
         self.settle()
 
     def invite(
         self,
         target: str,
-        sdp: SessionDescription,
+        sdp: SessionDescription | None,
         *,
         from_user: str = "",
         from_display: str = "",
         headers: Sequence[Header] | Mapping[str, str] = (),
         credentials: Sequence[Account] = (),
+        ring_timeout: float | None = None,
+        redirects: int = 0,
+        max_forwards: int = 70,
     ) -> str:
         handle = self.endpoint.invite(
             target,
@@ -50,17 +53,20 @@ class Verbs:
             from_display=from_display,
             headers=headers,
             credentials=credentials,
+            ring_timeout=ring_timeout,
+            redirects=redirects,
+            max_forwards=max_forwards,
             now=time.monotonic(),
         )
         self.settle()
         return handle
 
-    def hangup(self, call: str, reason: str = "") -> None:
-        self.endpoint.hangup(call, reason, now=time.monotonic())
+    def hangup(self, call: str, reason: str = "", *, cause: int = 0) -> None:
+        self.endpoint.hangup(call, reason, cause=cause, now=time.monotonic())
         self.settle()
 
-    def change(self, call: str, sdp: SessionDescription) -> None:
-        self.endpoint.change(call, sdp, now=time.monotonic())
+    def change(self, call: str, sdp: SessionDescription, *, update: bool = False) -> None:
+        self.endpoint.change(call, sdp, update=update, now=time.monotonic())
         self.settle()
 
     def accept_change(self, call: str, sdp: SessionDescription) -> None:

@@ -29,6 +29,9 @@ from tests.sip.wire import Node, Wire, pair
 OFFER = offer_answer.offer("10.0.0.1", 4000)
 
 
+MOVED = SDP.replace("a 1 1", "a 1 2").replace("4000", "4002")
+
+
 def answer_to(offer: sdp.SessionDescription, ip: str = "10.0.0.2", port: int = 6000) -> sdp.SessionDescription:
     return offer_answer.answer(offer, ip, port)
 
@@ -217,7 +220,7 @@ def test_an_answer_is_repeated_until_64_t1_then_the_call_is_ended() -> None:
     assert times == [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
     assert gateway.of(CallEnded) == []
     wire.run(0.2)
-    assert gateway.last(CallEnded) == CallEnded(offer.call, False, "no ACK came")
+    assert gateway.last(CallEnded) == CallEnded(offer.call, False, "no ACK came", 102)
     assert wire.starts()[-1] == "BYE"
 
 
@@ -347,7 +350,7 @@ def accepting(node: Node) -> Callable[[object], None]:
 
 def test_a_second_reinvite_before_the_first_is_answered_gets_500_with_retry_after() -> None:
     wire, gateway, tag, _ = raw_talk()
-    assert status(wire, gateway, invite(to_tag=tag, cseq=2, branch="z9hG4bK2")) == 100
+    assert status(wire, gateway, invite(to_tag=tag, cseq=2, branch="z9hG4bK2", body=MOVED)) == 100
     (answer,) = ask(wire, gateway, invite(to_tag=tag, cseq=3, branch="z9hG4bK3"))
     assert answer.status == 500
     assert 0 <= int(answer.get("Retry-After")) <= 10
@@ -368,7 +371,7 @@ def raw_talk(**more: str) -> tuple[Wire, Node, str, str]:
 
 def test_cancel_of_a_reinvite_leaves_the_call() -> None:
     wire, gateway, tag, call = raw_talk()
-    ask(wire, gateway, invite(to_tag=tag, cseq=2, branch="z9hG4bK2"))
+    ask(wire, gateway, invite(to_tag=tag, cseq=2, branch="z9hG4bK2", body=MOVED))
     answers = ask(wire, gateway, request("CANCEL", to_tag=tag, cseq=2, branch="z9hG4bK2"))
     assert sorted(a.status for a in answers) == [200, 487]
     assert gateway.endpoint.calls == (call,)
@@ -376,7 +379,7 @@ def test_cancel_of_a_reinvite_leaves_the_call() -> None:
 
 def test_bye_while_a_reinvite_waits() -> None:
     wire, gateway, tag, call = raw_talk()
-    ask(wire, gateway, invite(to_tag=tag, cseq=2, branch="z9hG4bK2"))
+    ask(wire, gateway, invite(to_tag=tag, cseq=2, branch="z9hG4bK2", body=MOVED))
     answers = ask(wire, gateway, request("BYE", to_tag=tag, cseq=3, branch="z9hG4bK3"))
     assert sorted(a.status for a in answers) == [200, 487]
     assert gateway.last(CallEnded) == CallEnded(call, True, "hung up")
@@ -396,7 +399,7 @@ def test_a_reinvite_without_an_offer_gets_ours() -> None:
 def test_update_with_and_without_an_offer() -> None:
     wire, gateway, tag, call = raw_talk()
     assert status(wire, gateway, request("UPDATE", to_tag=tag, cseq=2, branch="z9hG4bK2")) == 200
-    ask(wire, gateway, request("UPDATE", to_tag=tag, cseq=3, branch="z9hG4bK3", body=SDP))
+    ask(wire, gateway, request("UPDATE", to_tag=tag, cseq=3, branch="z9hG4bK3", body=MOVED))
     gateway.accept_change(call, answer_to(gateway.last(OfferChanged).offer))
     wire.run(40)
     answers = [parse(data) for data in wire.raw[PHONE]]
@@ -448,7 +451,8 @@ def test_other_infos_press_no_key(kind: str, body: str, expected: int) -> None:
         ("REFER", 2, 400, {}),
         ("TELEPORT", 2, 501, {}),
         ("INFO", 1, 500, {}),
-        ("UPDATE", 2, 420, {"Require": "timer"}),
+        ("UPDATE", 2, 420, {"Require": "precondition"}),
+        ("UPDATE", 2, 200, {"Require": "timer"}),
     ],
 )
 def test_other_requests_in_a_dialog(method: str, cseq: int, expected: int, more: dict[str, str]) -> None:
