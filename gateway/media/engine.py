@@ -8,6 +8,7 @@ import errno
 import importlib
 import random
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,6 +88,7 @@ class MediaEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pumping: asyncio.TimerHandle | None = None
         self._pumps = 0
+        self._ports: dict[tuple[int, int], deque[int]] = {}
         self._up = np.zeros(_UP_SAMPLES, np.int16)
         self._tap = np.zeros((_TAP_FRAMES, 2), np.int16)
         self.recorder = recorder or Recorder()
@@ -120,11 +122,10 @@ class MediaEngine:
 
         Raises PortBusy when the whole range is taken, MediaError when there is no free leg or no such address.
         """
-        ports = [0]
-        if port_range is not None:
-            ports = list(range(port_range[0] + port_range[0] % 2, port_range[1] + 1, 2))
-            random.shuffle(ports)
-        for port in ports:
+        ports = self._ports_of(port_range)
+        for _ in range(len(ports)):
+            port = ports[0]
+            ports.rotate(-1)
             try:
                 handle, bound = self.do("open_leg", bind_ip, port, near.handle if near else None)
             except OSError as error:
@@ -140,6 +141,16 @@ class MediaEngine:
             read=f"{bind_ip}, ports {port_range[0]}-{port_range[1]}" if port_range else bind_ip,
             do="widen the media port range in gateway.yaml, or end what else uses it",
         )
+
+    def _ports_of(self, port_range: tuple[int, int] | None) -> deque[int]:
+        """The even ports of a range in an order nobody can guess, the longest unused first (RFC 6056)."""
+        if port_range is None:
+            return deque((0,))
+        if port_range not in self._ports:
+            ports = list(range(port_range[0] + port_range[0] % 2, port_range[1] + 1, 2))
+            random.shuffle(ports)
+            self._ports[port_range] = deque(ports)
+        return self._ports[port_range]
 
     def load(self, pcm: Pcm, rate: int = WIRE_RATE) -> Clip:
         """Have the engine hold an int16 mono array of 8 or 16 kHz. It is shared, so it must not change, and let go when
