@@ -20,6 +20,7 @@ from gateway.flow.words import wish
 from gateway.media import events as media
 from gateway.media.clip import Clip
 from gateway.media.leg import Leg
+from gateway.media.recorder import Prepared
 from gateway.speech import ear
 from gateway.speech.pool import Saturated
 
@@ -44,6 +45,7 @@ class CallDriver(Owner):
         self.ear = exchange.ears.open(call.id, self._on_ear)
         self.agent = AgentSide(self)
         self.recording_from = 0.0
+        self._prepared: Prepared | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_said: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -238,11 +240,16 @@ class CallDriver(Owner):
             case "message_end":
                 self.leg.stop_message()
 
+    def prepare_recording(self) -> None:
+        """Has the file made while the call is being answered, so that nobody waits for it."""
+        self._prepared = self.exchange.switchboard.media.recorder.prepare(self.exchange.recording_path(self.call))
+
     def _start_recording(self) -> bool:
         """Whether the call is recorded from now on. One that can't be goes on without."""
         path = self.exchange.recording_path(self.call)
         try:
-            self.leg.record(path)
+            prepared, self._prepared = self._prepared, None
+            self.leg.record(path, prepared)
         except TrunklineError as error:
             log.error("a call is not recorded", extra={"fields": {"call": self.call.id, "error": str(error)}})
             self._write(m.Write("recording", {"state": "failed"}))
@@ -279,6 +286,8 @@ class CallDriver(Owner):
             self._timer.cancel()
         self.ear.close()
         self.agent.close(command.reason)
+        if self._prepared:
+            self.exchange.switchboard.media.recorder.abandon(self._prepared, self.exchange.recording_path(self.call))
         for task in self._tasks:
             task.cancel()
         self.exchange.finished(self, command.reason)

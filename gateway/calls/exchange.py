@@ -14,6 +14,7 @@ from gateway.calls import model as m
 from gateway.calls import reducer
 from gateway.calls.actions import Actions
 from gateway.calls.driver import CallDriver
+from gateway.calls.durable import within
 from gateway.calls.party import Owner, Party
 from gateway.calls.switchboard import Switchboard
 from gateway.calls.words import expected
@@ -39,6 +40,9 @@ from gateway.store.calls import CallStore
 log = logging.getLogger(__name__)
 
 Understand = Callable[[Flow, str, str], Awaitable[Ranked]]
+
+RECORD_S = 2.0
+"""Longest time that a call is not answered because its record is not on disk yet."""
 
 
 @dataclass(slots=True)
@@ -168,6 +172,8 @@ class Exchange:
         self.calls[call.id] = driver
         self.switchboard.called(caller, event.call)
         self._idle.clear()
+        driver.prepare_recording()
+        told = within(RECORD_S, lambda error: self._answer(driver, local, began.mono, error))
         try:
             self.store.begin(
                 call.id,
@@ -178,14 +184,24 @@ class Exchange:
                 flow=flow.id,
                 flow_version=flow.version,
                 recording=self.recording_path(call),
+                then=told,
             )
-        except StoreError as error:  # a full disk costs the record, never the call
-            log.error("a call goes on without a record", extra={"fields": {"call": call.id, "error": str(error)}})
+        except StoreError as error:
+            told(error)
         self.metrics.call_started(len(self.calls))
         self.write(call, "arrived", _arrival(event))
+
+    def _answer(
+        self, driver: CallDriver, local: sdp.SessionDescription, began: float, error: StoreError | None
+    ) -> None:
+        """The call's record is on disk, so that it may be answered; a full disk costs the record, never the call."""
+        if error:
+            log.error(
+                "a call goes on without a record", extra={"fields": {"call": driver.call.id, "error": str(error)}}
+            )
         try:
-            self.switchboard.endpoint.answer(event.call, local)
-            self.metrics.set_up(self.clock.now().mono - began.mono)
+            self.switchboard.endpoint.answer(driver.caller.sip, local)
+            self.metrics.set_up(self.clock.now().mono - began)
         except TrunklineError:  # cancelled a moment ago
             driver.feed(m.CallerLeft("caller cancelled"))
 

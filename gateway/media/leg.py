@@ -16,6 +16,7 @@ from gateway.core.errors import MediaError
 from gateway.media.clip import Clip
 from gateway.media.events import MediaEvent, PromptDone, RingFull
 from gateway.media.quality import Quality, quality
+from gateway.media.recorder import Prepared
 from gateway.media.recording_tap import TapRecording
 from gateway.media.room import Room
 
@@ -160,13 +161,18 @@ class Leg:
         """Send keys, as RFC 4733 events where these were agreed and as tones otherwise."""
         self._do("send_dtmf", digits, ms)
 
-    def record(self, path: Path) -> None:
-        """Record in stereo to `path`: left what the leg receives, right what it is sent. Raises StoreError."""
+    def record(self, path: Path, prepared: Prepared | None = None) -> None:
+        """Record in stereo to `path`, which `prepared` has made already: left what the leg receives, right what it is
+        sent. Raises StoreError."""
         self._open()
         self.stop_recording()
         recorder = self._engine.recorder
         self._recording = TapRecording(
-            recorder, path, lambda: self._engine.read_tap(self.handle), lambda: int(self.stats()["tap_refused"])
+            recorder,
+            path,
+            lambda: self._engine.read_tap(self.handle),
+            lambda: int(self.stats()["tap_refused"]),
+            prepared,
         )
         self._do("tap", True, *(() if recorder.rate == WIRE_RATE else (recorder.rate,)))
 

@@ -51,6 +51,10 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
+Prepared = Future[File]
+"""A file that is being made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """How recordings are written, mended and read. `missing`: what is not installed for it, or nothing."""
@@ -170,17 +174,18 @@ class Recorder:
         self.lost_s = 0.0
         self.trouble: str | None = None
         self._work = threading.Condition()
-        self._opening: deque[tuple[Future[File], Path, int]] = deque()
+        self._opening: deque[tuple[Prepared, Path, int]] = deque()
         self._ready: deque[Recording] = deque()
         self._live: set[Recording] = set()
         self._ailing: set[Recording] = set()
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def open(self, path: Path, channels: int = 2) -> Recording:
-        """Start a file. Waits OPEN_S at most. Raises StoreError where it can't be made."""
+    def prepare(self, path: Path, channels: int = 2) -> Prepared:
+        """Have a file made that `open` or `abandon` will be asked for soon. Raises StoreError where `path` names no
+        format."""
         format_of(path)
-        future: Future[File] = Future()
+        future: Prepared = Future()
         with self._work:
             if self._thread is None:
                 self._closing = False
@@ -188,11 +193,21 @@ class Recorder:
                 self._thread.start()
             self._opening.append((future, path, channels))
             self._work.notify()
+        return future
+
+    def abandon(self, prepared: Prepared, path: Path) -> None:
+        """What was prepared is not wanted."""
+        if not prepared.cancel():
+            prepared.add_done_callback(lambda late: _abandon(late, path))
+
+    def open(self, path: Path, channels: int = 2, prepared: Prepared | None = None) -> Recording:
+        """Start a file, which `prepared` has made already. Waits OPEN_S at most. Raises StoreError where it can't be
+        made."""
+        future = prepared or self.prepare(path, channels)
         try:
             file = future.result(OPEN_S if self.trouble is None else OPEN_S / 10)
         except OSError as error:  # TimeoutError is one
-            if not future.cancel():
-                future.add_done_callback(lambda late: _abandon(late, path))
+            self.abandon(future, path)
             raise StoreError(
                 "A recording can't be written.",
                 where=Mark(str(path)),
@@ -281,7 +296,7 @@ class Recorder:
             self._finish()
         return opening is not None or recording is not None
 
-    def _open(self, future: Future[File], path: Path, channels: int) -> None:
+    def _open(self, future: Prepared, path: Path, channels: int) -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -343,7 +358,7 @@ def _write(file: File, item: Item) -> None:
             file.close()
 
 
-def _abandon(future: Future[File], path: Path) -> None:
+def _abandon(future: Prepared, path: Path) -> None:
     """A file that was made too late for its call."""
     if future.exception() is None:
         with contextlib.suppress(OSError):

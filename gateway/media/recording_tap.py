@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.media.recorder import Recorder, Recording
+from gateway.media.recorder import Prepared, Recorder, Recording
 
 REFUSED = 160
 """Stereo samples that one of the engine's `tap_refused` stands for, at any rate."""
@@ -22,11 +22,18 @@ class TapRecording:
     """Both sides of a leg on their way to the disk. `read` empties the tap (stereo int16 at the recorder's rate),
     `refused` counts what the tap had no room for, in REFUSED samples."""
 
-    def __init__(self, recorder: Recorder, path: Path, read: Callable[[], bytes], refused: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        path: Path,
+        read: Callable[[], bytes],
+        refused: Callable[[], int],
+        prepared: Prepared | None = None,
+    ) -> None:
         """Raises StoreError where the file can't be made."""
         self._recorder = recorder
         self._read, self._refused = read, refused
-        self._call = recorder.open(path)
+        self._call = recorder.open(path, prepared=prepared)
         self._message: Recording | None = None
         self._message_from = 0.0
         self._missing = refused()

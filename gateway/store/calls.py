@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from gateway.core.clock import Moment
+from gateway.core.errors import StoreError
 from gateway.store.record import CallHead, CallRecord
 
 
@@ -34,8 +35,10 @@ class CallStore(Protocol):
         flow_version: str = "",
         recording: Path | None = None,
         node: str | None = None,
+        then: Callable[[StoreError | None], None] | None = None,
     ) -> None:
-        """A call was answered. Returns when the row is on disk. Raises StoreError."""
+        """A call is to be answered. Returns when the row is on disk, or, where `then` is given, at once: it is called
+        from another thread when the row is there or was refused. Raises StoreError."""
         ...
 
     def append(self, call: str, moment: Moment, kind: str, data: Mapping[str, object]) -> None:

@@ -1,7 +1,7 @@
 """Call records in SQLite, written by one thread so that a slow disk never holds up a call.
 
-A kill -9 loses what was appended in the last moments only: the writer commits whenever its queue is empty, and at the
-latest every `BATCH` statements. `begin` waits for its row. (A power cut may lose more: WAL with synchronous=NORMAL does
+A kill -9 loses what was appended in the last moments only: the writer gathers for GATHER_S and commits what there is.
+`begin` waits for its row, or says when it is there. (A power cut may lose more: WAL with synchronous=NORMAL does
 not wait for the disk's own cache, https://sqlite.org/pragma.html#pragma_synchronous.)
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 """Most statements in one transaction."""
+
+GATHER_S = 0.005
+"""How long the writer waits for more before it commits: many calls share one transaction."""
+
+ROOM_S = 0.01
+"""How often a full queue is looked at by who waits for room in it."""
 
 WAIT_S = 2.0
 """Longest time `begin`, `finish` and reading wait for the writer, in seconds."""
@@ -47,13 +53,17 @@ FINISH = """UPDATE calls SET ended_mono = ?, ended_utc = ?, outcome = ?, reason 
 WHERE id = ? AND ended_utc IS NULL"""
 
 
+Then = Callable[[StoreError | None], None]
+"""Told that a row is on disk, or why not."""
+
+
 @dataclass(slots=True)
 class _Job:
-    """One statement for the writer; `done` is set once it is committed or refused (`error`)."""
+    """One statement for the writer; `then` is called from its thread once it is committed or refused."""
 
     sql: str
     values: tuple[object, ...] = ()
-    done: threading.Event = field(default_factory=threading.Event)
+    then: Then | None = None
     error: Exception | None = None
 
 
@@ -74,7 +84,9 @@ class SqliteStore(SqliteReader):
         self._lock = _only_writer(path)
         db = connect(path, write=True)
         super().__init__(path)
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(room)
+        self._jobs: deque[_Job] = deque()
+        self._room = room
+        self._work = threading.Event()
         self._closed = False
         self._writer = threading.Thread(target=self._write, args=(db,), name="call-records", daemon=True)
         self._writer.start()
@@ -93,11 +105,17 @@ class SqliteStore(SqliteReader):
         flow_version: str = "",
         recording: Path | None = None,
         node: str | None = None,
+        then: Then | None = None,
     ) -> None:
-        """A call was answered. Returns when the row is on disk. Raises StoreError."""
+        """A call is to be answered. Returns when the row is on disk, or, where `then` is given, at once: it is called
+        from another thread when the row is there or was refused. Raises StoreError."""
         times = (moment.mono, moment.utc.isoformat())
         head = (call, node or self.node, _clean(caller), _clean(dialled), language, flow, flow_version, *times)
-        self._wait(self._put(_Job(BEGIN, (*head, str(recording) if recording else None))))
+        values = (*head, str(recording) if recording else None)
+        if then is None:
+            self._wait(BEGIN, values)
+        else:
+            self._put(_Job(BEGIN, values, then), wait=0)
 
     def append(self, call: str, moment: Moment, kind: str, data: Mapping[str, object]) -> None:
         """One more event of the call. Never waits; dropped and counted only when the queue is full."""
@@ -124,7 +142,7 @@ class SqliteStore(SqliteReader):
 
     def flush(self) -> None:
         """Wait until everything written so far is on disk. Raises StoreError when that takes too long."""
-        self._wait(self._put(_Job("SELECT 1")))
+        self._wait("SELECT 1")
 
     def record(self, call: str) -> CallRecord:
         """The whole call, including what was appended a moment ago. Raises StoreError where it is unknown."""
@@ -152,27 +170,37 @@ class SqliteStore(SqliteReader):
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
+        self._work.set()
         self._writer.join(WAIT_S)
         super().close()
         self._lock.close()
 
-    def _put(self, job: _Job, wait: float = WAIT_S) -> _Job:
+    def _put(self, job: _Job, wait: float = WAIT_S) -> None:
         if self._closed:
             raise StoreError("the call records are closed")
-        if self.trouble is not None:
-            wait = 0
-        try:
-            self._jobs.put(job, block=wait > 0, timeout=wait or None)
-        except queue.Full:
-            raise self._stuck() from None
-        return job
+        limit = 0.0 if self.trouble is not None else wait
+        while len(self._jobs) >= self._room:
+            if limit <= 0:
+                raise self._stuck()
+            limit -= ROOM_S
+            time.sleep(ROOM_S)
+        self._jobs.append(job)
+        if not self._work.is_set():
+            self._work.set()
 
-    def _wait(self, job: _Job) -> None:
-        if not job.done.wait(WAIT_S if self.trouble is None else 0):
+    def _wait(self, sql: str, values: tuple[object, ...] = ()) -> None:
+        done = threading.Event()
+        errors: list[StoreError | None] = []
+
+        def then(error: StoreError | None) -> None:
+            errors.append(error)
+            done.set()
+
+        self._put(_Job(sql, values, then))
+        if not done.wait(WAIT_S if self.trouble is None else 0):
             raise self._stuck()
-        if job.error is not None:
-            raise StoreError(f"the call records at {self.path} refused a line: {job.error}")
+        if errors[0] is not None:
+            raise errors[0]
 
     def _stuck(self) -> StoreError:
         return StoreError(
@@ -183,25 +211,14 @@ class SqliteStore(SqliteReader):
     # --- the writer's thread --------------------------------------------------------------------------------------
 
     def _write(self, db: sqlite3.Connection) -> None:
-        more = True
-        while more:
-            batch, more = self._batch()
-            self._commit(db, batch)
+        while not (self._closed and not self._jobs):
+            self._work.wait()
+            self._work.clear()
+            if not self._closed:
+                time.sleep(GATHER_S)
+            while self._jobs:
+                self._commit(db, [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))])
         db.close()
-
-    def _batch(self) -> tuple[list[_Job], bool]:
-        """What waits to be written, at least one job; False when `close` asked for the end."""
-        batch: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            batch.append(job)
-            if len(batch) == BATCH:
-                return batch, True
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
 
     def _commit(self, db: sqlite3.Connection, batch: list[_Job]) -> None:
         """Write a batch in one transaction; while the disk is sick keep trying, so that only the queue fills up."""
@@ -224,7 +241,11 @@ class SqliteStore(SqliteReader):
                 time.sleep(RETRY_S)
         self.failed += sum(job.error is not None for job in batch)
         for job in batch:
-            job.done.set()
+            if job.then:
+                job.then(self._refused(job) if job.error else None)
+
+    def _refused(self, job: _Job) -> StoreError:
+        return StoreError(f"the call records at {self.path} refused a line: {job.error}")
 
 
 def _run(db: sqlite3.Connection, job: _Job) -> Exception | None:
