@@ -20,6 +20,7 @@ from gateway.flow.words import wish
 from gateway.media import events as media
 from gateway.media.clip import Clip
 from gateway.media.leg import Leg
+from gateway.media.prompts import Phrase
 from gateway.media.recorder import Prepared
 from gateway.speech import ear
 from gateway.speech.pool import Saturated
@@ -183,14 +184,26 @@ class CallDriver(Owner):
 
     def _speak(self, command: m.Speak) -> None:
         before = self._last_said if command.say.queue else None
-        self._last_said = self._spawn(self._render_and_play(command, before))
+        words = self._words(command)
+        clips = self.exchange.prompts.at_hand(words, command.say.language, self.leg.rate)
+        if clips is not None and (before is None or before.done()):
+            self._last_said = None
+            self._play(command, clips)
+        else:
+            self._last_said = self._spawn(self._render_and_play(command, words, before))
 
-    async def _render_and_play(self, command: m.Speak, before: asyncio.Task[None] | None) -> None:
+    def _words(self, command: m.Speak) -> list[Phrase]:
+        try:
+            return phrases(command.say.segments, command.say.language)
+        except Exception:  # a prompt that is lost must still be over, or the caller waits for it
+            log.exception("a prompt can't be put into words", extra={"fields": {"call": self.call.id}})
+            return []
+
+    async def _render_and_play(self, command: m.Speak, words: list[Phrase], before: asyncio.Task[None] | None) -> None:
         """Sentences are rendered at the same time and played in their order; one that was overtaken is not played."""
-        say, token = command.say, command.token
+        say = command.say
         clips: list[Clip] = []
         try:
-            words = phrases(say.segments, say.language)
             clips = await self.exchange.prompts.clips(words, say.language, self.leg.rate)
         except TrunklineError as error:
             log.error("a prompt can't be spoken", extra={"fields": {"call": self.call.id, "error": str(error)}})
@@ -198,6 +211,10 @@ class CallDriver(Owner):
             log.exception("a prompt can't be spoken", extra={"fields": {"call": self.call.id}})
         if before is not None:
             await asyncio.wait([before])
+        self._play(command, clips)
+
+    def _play(self, command: m.Speak, clips: list[Clip]) -> None:
+        say, token = command.say, command.token
         if self.call.stage is m.Stage.ENDED or self.call.speaking < token:
             return
         if clips:

@@ -44,7 +44,8 @@ def step(call: m.Call, event: m.CallEvent, now: Moment) -> tuple[m.Call, Command
     handler = _HANDLERS[type(event)]
     call, commands = handler(call, event, now)
     times = [t for t in (call.own_deadline, _flow_deadline(call)) if t is not None]
-    return replace(call, deadline=min(times) if times else None), commands
+    deadline = min(times) if times else None
+    return call if call.deadline == deadline else replace(call, deadline=deadline), commands
 
 
 def _flow_deadline(call: m.Call) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import time
 
@@ -11,7 +10,8 @@ import time
 def uuid7(unix_ms: int | None = None) -> str:
     """A new UUIDv7 as 36 lower-case characters; `unix_ms` (milliseconds since 1970) is for tests."""
     ms = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
-    value = (ms & (1 << 48) - 1) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    luck = int.from_bytes(os.urandom(10), "big")
+    value = (ms & (1 << 48) - 1) << 80 | 0x7 << 76 | (luck >> 64 & 0xFFF) << 64 | 0b10 << 62 | luck & (1 << 62) - 1
     h = f"{value:032x}"
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 

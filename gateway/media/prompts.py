@@ -108,6 +108,11 @@ class PromptStore:
         plain = [p if isinstance(p, Phrase) else Phrase(p) for p in phrases]
         return list(await asyncio.gather(*(self._clip(p, language, rate) for p in plain if sayable(p.text))))
 
+    def at_hand(self, phrases: Iterable[Phrase], language: str, rate: int = WIRE_RATE) -> list[Clip] | None:
+        """What `clips` would give, where nothing has to be rendered or read for it."""
+        found = [self._held((language, p.text, rate)) for p in phrases if sayable(p.text)]
+        return [clip for clip in found if clip] if all(found) else None
+
     def tone(self, name: str, language: str = "") -> Clip:
         """A sound that needs no voice: hold (loop it), ringback (loop it) or beep."""
         if name not in MAKERS:

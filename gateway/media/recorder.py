@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -34,6 +35,9 @@ HELD_S = 20.0
 
 OPEN_S = 0.5
 """How long a call waits for its file to be made."""
+
+GATHER_S = 0.005
+"""How long the writer leaves the processor to others before it looks again: many files are written in one go."""
 
 CLOSE_S = 10.0
 """How long the end of the gateway waits for the disk."""
@@ -173,7 +177,8 @@ class Recorder:
         self.failed = 0
         self.lost_s = 0.0
         self.trouble: str | None = None
-        self._work = threading.Condition()
+        self._work = threading.Lock()
+        self._due = threading.Event()
         self._opening: deque[tuple[Prepared, Path, int]] = deque()
         self._ready: deque[Recording] = deque()
         self._live: set[Recording] = set()
@@ -192,7 +197,7 @@ class Recorder:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
                 self._thread.start()
             self._opening.append((future, path, channels))
-            self._work.notify()
+        self._wake()
         return future
 
     def abandon(self, prepared: Prepared, path: Path) -> None:
@@ -224,7 +229,7 @@ class Recorder:
         with self._work:
             thread, self._thread = self._thread, None
             self._closing = True
-            self._work.notify()
+        self._due.set()
         if thread is not None:
             thread.join(CLOSE_S)
             if thread.is_alive():
@@ -247,8 +252,8 @@ class Recorder:
                 recording.held += len(item)
             if not waiting and not recording.busy:
                 self._ready.append(recording)
-                self._work.notify()
             waiting.append(item)
+        self._wake()
 
     def _ails(self, recording: Recording, frames: int, why: str) -> None:
         self.failed += not recording.failed
@@ -274,15 +279,25 @@ class Recorder:
 
     # --- the writer's thread --------------------------------------------------------------------------------------
 
+    def _wake(self) -> None:
+        if not self._due.is_set():
+            self._due.set()
+
     def _run(self) -> None:
-        while self._step():
-            pass
+        while True:
+            self._due.wait()
+            self._due.clear()
+            closing = self._closing
+            while self._step():
+                pass
+            if closing:
+                self._finish()
+                return
+            time.sleep(GATHER_S)
 
     def _step(self) -> bool:
-        """One file opened or one item written; False once all is done."""
+        """One file opened or one item written; False where nothing waits."""
         with self._work:
-            while not (self._opening or self._ready or self._closing):
-                self._work.wait()
             opening = self._opening.popleft() if self._opening else None
             recording = self._ready.popleft() if self._ready and opening is None else None
             if recording is not None:
@@ -292,8 +307,6 @@ class Recorder:
             self._open(*opening)
         elif recording is not None:
             self._carry_out(recording, item)
-        else:
-            self._finish()
         return opening is not None or recording is not None
 
     def _open(self, future: Prepared, path: Path, channels: int) -> None:

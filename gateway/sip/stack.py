@@ -100,6 +100,7 @@ class Stack:
         self.own: Callable[[Uri], tuple[Place, ...]] = lambda uri: ()
         self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}
         self._questions = 0
+        self._tokens: list[str] = []
 
     def send(self, data: bytes, place: Place) -> None:
         if _HERE in data:
@@ -119,7 +120,10 @@ class Stack:
 
     def token(self) -> str:
         """64 random bits as 16 characters."""
-        return f"{self.rng.getrandbits(64):016x}"
+        if not self._tokens:
+            text = self.rng.randbytes(512).hex()
+            self._tokens = [text[at : at + 16] for at in range(0, len(text), 16)]
+        return self._tokens.pop()
 
     def unsupported(self, request: Request) -> list[str]:
         """Option tags that a request requires and nobody here knows: 420."""

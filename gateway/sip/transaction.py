@@ -36,11 +36,13 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """RFC 3261 17.1.1.1, in seconds: T1 round trip estimate, T2 longest interval, T4 longest life of a message."""
+    """RFC 3261 17.1.1.1, in seconds: T1 round trip estimate, T2 longest interval, T4 longest life of a message; and how
+    long an INVITE may stay without any answer before it gets a 100 (17.2.1)."""
 
     t1: float = 0.5
     t2: float = 4.0
     t4: float = 5.0
+    trying: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ TIMERS: Mapping[str, Timer] = {
     "K": Timer(("t4", 1), reliable=0),  # wait for repeated responses
     "L": Timer(("t1", 64), reliable=64),  # wait for repeated INVITEs after a 2xx (RFC 6026)
     "M": Timer(("t1", 64), reliable=64),  # wait for repeated and forked 2xx (RFC 6026)
+    "T": Timer(("trying", 1), reliable=1),  # nobody has answered an INVITE yet
 }
 
 _C, _T, _P, _D, _F, _A, _X = (
@@ -80,8 +83,8 @@ _C, _T, _P, _D, _F, _A, _X = (
 )
 Row = tuple[State, tuple[str, ...]]
 
-# Actions: up (to the user), send (the message at hand), again (the last message), ack, late (tell the user it timed
-# out), lost (tell the user the transport failed), +X start timer X, -X stop it.
+# Actions: up (to the user), send (the message at hand), again (the last message), ack, trying (send a 100), late (tell
+# the user it timed out), lost (tell the user the transport failed), +X start timer X, -X stop it.
 _INVITE_CLIENT: dict[tuple[State, str], Row] = {
     (_C, "start"): (_C, ("send", "+A", "+B")),
     (_C, "A"): (_C, ("again",)),
@@ -116,11 +119,12 @@ _CLIENT: dict[tuple[State, str], Row] = {
     (_D, "K"): (_X, ()),
 }
 _INVITE_SERVER: dict[tuple[State, str], Row] = {
-    (_P, "start"): (_P, ()),
+    (_P, "start"): (_P, ("+T",)),
+    (_P, "T"): (_P, ("trying",)),
     (_P, "request"): (_P, ("again",)),
-    (_P, "send 1xx"): (_P, ("send",)),
-    (_P, "send 2xx"): (_A, ("send", "+L")),
-    (_P, "send final"): (_D, ("send", "+G", "+H")),
+    (_P, "send 1xx"): (_P, ("-T", "send")),
+    (_P, "send 2xx"): (_A, ("-T", "send", "+L")),
+    (_P, "send final"): (_D, ("-T", "send", "+G", "+H")),
     (_D, "request"): (_D, ("again",)),
     (_D, "G"): (_D, ("again",)),
     (_D, "ack"): (_F, ("-G", "-H", "+I")),
@@ -268,6 +272,8 @@ class Transaction:
                 self._layer.send(self.last, self.destination)
         elif action == "ack" and isinstance(message, Response):
             self._layer.send(_ack(self.request, message).encode(), self.destination)
+        elif action == "trying":
+            self.answer(100)
         elif action in ("late", "lost"):
             status = 408 if action == "late" else 503
             self._layer.count("timed_out" if action == "late" else "transport_failed")
@@ -343,6 +349,7 @@ class Transactions:
         self._all[transaction.key] = transaction
         if not request.to.tag:
             self._merge.setdefault(_merge_key(request), transaction)
+        transaction.step("start")
         return transaction
 
     def match(self, request: Request, method: str | None = None) -> Transaction | None:

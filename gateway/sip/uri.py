@@ -168,6 +168,7 @@ def parse_address(text: str) -> Address:
     return Address(display, parse_uri(uri.strip()), grammar.params(tail))
 
 
+@lru_cache(maxsize=2048)
 def ip_of(host: str) -> str | None:
     """The IP address a host part spells out (without brackets), or None where it is a name."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host

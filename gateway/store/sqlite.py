@@ -1,6 +1,6 @@
 """Call records in SQLite, written by one thread so that a slow disk never holds up a call.
 
-A kill -9 loses what was appended in the last moments only: the writer gathers for GATHER_S and commits what there is.
+A kill -9 loses what was appended in the last moments only: the writer commits what there is every GATHER_S.
 `begin` waits for its row, or says when it is there. (A power cut may lose more: WAL with synchronous=NORMAL does
 not wait for the disk's own cache, https://sqlite.org/pragma.html#pragma_synchronous.)
 """
@@ -32,7 +32,7 @@ BATCH = 500
 """Most statements in one transaction."""
 
 GATHER_S = 0.005
-"""How long the writer waits for more before it commits: many calls share one transaction."""
+"""How long the writer lets work gather after a commit: many calls share one transaction."""
 
 ROOM_S = 0.01
 """How often a full queue is looked at by who waits for room in it."""
@@ -214,10 +214,10 @@ class SqliteStore(SqliteReader):
         while not (self._closed and not self._jobs):
             self._work.wait()
             self._work.clear()
-            if not self._closed:
-                time.sleep(GATHER_S)
             while self._jobs:
                 self._commit(db, [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))])
+            if not self._closed:
+                time.sleep(GATHER_S)
         db.close()
 
     def _commit(self, db: sqlite3.Connection, batch: list[_Job]) -> None:

@@ -39,7 +39,7 @@ def answer_to(offer: sdp.SessionDescription, ip: str = "10.0.0.2", port: int = 6
 def offered() -> tuple[Wire, Node, Node, str, CallOffered]:
     wire, caller, gateway = pair()
     call = caller.invite("sip:8000@10.0.0.2", OFFER)
-    wire.run(0.1)
+    wire.run(0.3)
     return wire, caller, gateway, call, gateway.last(CallOffered)
 
 
@@ -68,7 +68,7 @@ def test_a_call_is_offered_rung_answered_confirmed_and_ended_by_the_caller() -> 
     call = caller.invite(
         "sip:8000@10.0.0.2", OFFER, from_user="1001", from_display='Ann "A"', headers={"X-Why": "a\r\nVia: b"}
     )
-    wire.run(0.1)
+    wire.run(0.3)
     offer = gateway.last(CallOffered)
     assert (offer.caller, offer.display, offer.dialled, offer.trunk) == ("1001", 'Ann "A"', "8000", "pbx")
     assert offer.headers["X-Why"] == "a Via: b"
@@ -164,7 +164,7 @@ def test_cancel_waits_for_a_provisional_response() -> None:
     call = caller.invite("sip:8000@10.0.0.2", OFFER)
     caller.hangup(call)
     assert wire.starts() == ["INVITE"]
-    wire.run(0.1)
+    wire.run(0.3)
     assert wire.starts()[:3] == ["INVITE", "100 INVITE", "CANCEL"]
     gateway.last(CallCancelled)
     settled(wire, caller, gateway)
