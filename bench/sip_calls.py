@@ -182,7 +182,9 @@ def run(chosen: argparse.Namespace, data: Path) -> Outcome:
     config = data / "bench.yaml"
     data.mkdir(parents=True, exist_ok=True)
     text = stage.CONFIG.read_text().replace("calls: 200 ", f"calls: {chosen.rate * 60} ")
-    config.write_text(text.replace("../ivr_flows", str(stage.ROOT / "ivr_flows")).replace("agents: agents", f"agents: {stage.CONFIG.parent}/agents"))
+    for name in ("agents.yaml", "trunks.yaml"):
+        text = text.replace(f" {name}", f" {stage.CONFIG.parent / name}")
+    config.write_text(text.replace("../ivr_flows", str(stage.ROOT / "ivr_flows")))
     with (
         tempfile.TemporaryDirectory() as scratch,
         stage.gateway(data, config=config, flows=[stage.ROOT / "ivr_flows" / "bank.yaml"]) as gateway,

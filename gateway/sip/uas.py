@@ -235,7 +235,6 @@ class Uas:
             stack.count("trunk_full")
             self._full(transaction, wait)
             return
-        transaction.answer(100)
         Inbound(stack, handle, dialog, transaction, offer)
         shown = [pair for pair in request.headers if pair[0] not in _MACHINERY][:_SHOWN_MAX]
         dialled = identity.dialled(request, trunk)

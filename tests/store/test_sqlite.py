@@ -8,8 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import threading
+import time
 from pathlib import Path
 
 import pytest
