@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from gateway.calls.actions import Actions
 from gateway.calls.exchange import Exchange
+from gateway.calls.phones import Phones
 from gateway.calls.served import by_id, queues
 from gateway.calls.switchboard import Switchboard
 from gateway.config import GatewayConfig, Roster, load_agents
@@ -229,6 +230,7 @@ class Gateway:
         self.sip.drain()
         stack.push_async_callback(self.sip.close)
         exchange.switchboard.endpoint = self.sip
+        stack.push_async_callback(Phones(config.data / "phones.json", self.sip, self.clock).follow().close)
         app = make_app(self._health, self.metrics.exposition)
         server = await serve_http(app, *config.http)
         stack.push_async_callback(server.close)

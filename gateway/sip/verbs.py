@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.sip.auth import Account
 from gateway.sip.endpoint import Endpoint
@@ -110,6 +110,10 @@ class Verbs:
         handle = self.endpoint.options(peer, now=time.monotonic())
         self.settle()
         return handle
+
+    def restore_phones(self, rows: Iterable[object], ago: float) -> None:
+        self.endpoint.restore_phones(rows, ago, now=time.monotonic())
+        self.settle()
 
     def drop_contacts(self, aor: str, reason: str) -> None:
         self.endpoint.drop_contacts(aor, reason, now=time.monotonic())
