@@ -132,6 +132,8 @@ class Authenticator:
         """Judges Authorization values: the one for our realm counts. The digest's own uri is hashed, not compared to
         the Request-URI: proxies rewrite that, and some phones never had them equal."""
         for value in values:
+            if value.split(" ", 1)[0].lower() != "digest":
+                continue  # a scheme nobody here knows is as good as none (RFC 4475 section 3.3.7)
             try:
                 given = fields(value)
             except SipError:

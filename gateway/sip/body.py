@@ -5,7 +5,8 @@ from __future__ import annotations
 from gateway.core.errors import SipError
 from gateway.sip import grammar, offer_answer, sdp
 from gateway.sip.crypto import Srtp
-from gateway.sip.message import Header, Message, Request, canonical
+from gateway.sip.headers import canonical
+from gateway.sip.message import Header, Message, Request
 from gateway.sip.offer_answer import NotAcceptable, Pair
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import SDP_TYPE, Stack
@@ -124,6 +125,7 @@ def _part(text: bytes) -> Message:
     headers: list[Header] = []
     for line in head.decode("utf-8", "surrogateescape").split("\r\n"):
         name, colon, value = line.partition(":")
-        if colon and grammar.is_token(name.strip()):
-            headers.append((canonical(name.strip()), value.strip()))
+        full = canonical(name) if colon else None
+        if full:
+            headers.append((full, value.strip()))
     return Message(headers, body)

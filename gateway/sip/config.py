@@ -17,7 +17,7 @@ from gateway.sip.place import DEFAULT_PORTS
 from gateway.sip.registrar import RegistrarSettings
 from gateway.sip.transaction import Base
 from gateway.sip.trunks import Destinations, Trunk
-from gateway.sip.uri import hostport, ip_of
+from gateway.sip.uri import Uri, hostport, ip_of
 
 __all__ = ["Account", "SipConfig", "Trunk"]
 
@@ -140,4 +140,4 @@ class SipConfig:
 
     def aor(self, user: str) -> str:
         """The address of record of one of our users."""
-        return f"sip:{user}@{self.domain}"
+        return str(Uri("sip", user, self.domain))

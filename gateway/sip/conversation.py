@@ -11,7 +11,7 @@ from gateway.sip.body import ACCEPTED, description_of
 from gateway.sip.changes import Changes
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallConfirmed, CallEnded, ChangeAnswered, InfoDigit, SipEvent
-from gateway.sip.message import Header, Request, Response
+from gateway.sip.message import METHODS, Header, Request, Response
 from gateway.sip.negotiation import Negotiation, Turn
 from gateway.sip.place import Place
 from gateway.sip.reason import Reason
@@ -19,7 +19,7 @@ from gateway.sip.reason import headers as reason_headers
 from gateway.sip.reason import read as read_reason
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.session_timer import SessionTimer, Watch
-from gateway.sip.stack import ALLOW, KNOWN_METHODS, SDP_TYPE, Credentials, Stack
+from gateway.sip.stack import ALLOW, SDP_TYPE, Credentials, Stack
 from gateway.sip.transaction import Transaction
 from gateway.sip.unacked import Unacked, Wait
 from gateway.sip.uri import Uri
@@ -176,7 +176,7 @@ class Conversation:
         elif elsewhere:
             elsewhere(self, transaction, request)
         else:
-            status = 405 if method in KNOWN_METHODS else 501
+            status = 405 if method in METHODS else 501
             self.stack.refuse(transaction, status, headers=[("Allow", ALLOW)])
 
     def _on_bye(self, transaction: Transaction, request: Request) -> None:

@@ -9,6 +9,7 @@ from gateway.core.errors import SipError
 from gateway.sip.message import Header, Request, Response
 from gateway.sip.place import Place
 from gateway.sip.uri import Uri, ip_of, parse_address
+from gateway.sip.via import COOKIE
 
 DialogId = tuple[str, str, str]
 """Call-ID, our tag, their tag."""
@@ -37,8 +38,10 @@ class Dialog:
 
     @classmethod
     def answering(cls, request: Request, tag: str, source: Place) -> Dialog:
-        """The server's side (12.1.1). Raises SipError where the INVITE has not exactly one SIP Contact."""
-        target = _target(request)
+        """The server's side (12.1.1). Raises SipError where the INVITE has not exactly one SIP Contact. A phone of RFC
+        2543 may have none: From stands in for it there."""
+        old = "Contact" not in request.index and not request.via.branch.startswith(COOKIE)
+        target = request.from_.uri if old else _target(request)
         to = request.get("To") or ""
         dialog = cls(
             call_id=request.call_id,

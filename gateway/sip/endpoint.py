@@ -22,7 +22,7 @@ from gateway.sip.place import Place
 from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
 from gateway.sip.sdp import SessionDescription
-from gateway.sip.stack import Call, Lookup, Stack
+from gateway.sip.stack import ALLOW, Call, Lookup, Stack
 from gateway.sip.uas import Uas, ignore
 from gateway.sip.uri import Address, Uri, parse_uri
 
@@ -83,21 +83,22 @@ class Endpoint:
         if len(data) < _SHORTEST:
             stack.count("keepalives" if not data.strip(b"\r\n\0 ") else "garbage")
             return
+        oversized = len(data) > self.config.max_message
         try:
             message = parse(data)
+            if oversized and isinstance(message, Request):
+                raise MessageError("Message Too Large", 513, message, "too_large")
         except MessageError as error:
+            if oversized:
+                error.status, error.counter = 513, "too_large"
             self._malformed(error, source)
             return
         if isinstance(message, Request):
-            if len(data) > self.config.max_message:
-                stack.count("too_large")
-                if message.method != "ACK":
-                    self._answer_plainly(message, 513, None, source)
-                return
             self._uas.receive(message, source)
         else:
             stack.count(f"received_{message.status // 100}xx")
-            if not stack.ours(message.via) or not stack.transactions.response(message):
+            alone = len(message.items("Via")) == 1  # more would be for a proxy (RFC 3261 section 8.1.3.3)
+            if not alone or not stack.ours(message.via) or not stack.transactions.response(message):
                 stack.count("stray_responses")
 
     def tick(self, now: float) -> None:
@@ -155,6 +156,8 @@ class Endpoint:
 
     def _malformed(self, error: MessageError, source: Place) -> None:
         self._stack.count("malformed" if error.request else "garbage")
+        if error.counter:
+            self._stack.count(error.counter)
         if error.request:
             error.request.received_from(source)
             self._answer_plainly(error.request, error.status, error.what if error.status == 400 else None, source)
@@ -162,7 +165,8 @@ class Endpoint:
     def _answer_plainly(self, request: Request, status: int, reason: str | None, source: Place) -> None:
         """An answer without a transaction, for what should not have come."""
         self._stack.count(f"refused_{status}")
-        response = respond(request, status, reason, tag=self._stack.token())
+        headers = [("Allow", ALLOW)] if status == 501 else []
+        response = respond(request, status, reason, tag=self._stack.token(), headers=headers)
         self._stack.send(response.encode(), request.reply_to(source))
 
     # --- calls ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""The small grammars many headers share: tokens, quoted strings, lists and parameters (RFC 3261 section 25)."""
+"""The small grammars many headers share: tokens, quoted strings, lists and parameters (RFC 3261 section 25).
+
+Every pattern here is linear in what it reads: what is repeated is possessive, or ends at a character it can't hold.
+"""
 
 from __future__ import annotations
 
@@ -10,40 +13,43 @@ Params = tuple[tuple[str, str | None], ...]
 """Parameters in order; names in lower case, None where a parameter has no value."""
 
 TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+QUOTED = r'"(?:[^"\\]++|\\.)*+"'
+"""The pattern of a quoted-string, escapes included."""
+
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]+")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_PART = {mark: re.compile(rf'(?:[^{mark}"<]++|"(?:[^"\\]++|\\.)*+"?|<[^>]*+>?)*+', re.DOTALL) for mark in (",", ";")}
+"""What stands before the next separator that is neither inside quotes nor inside <>."""
+
+_PLAIN_PARAMS = re.compile(rf";?{TOKEN.pattern}(?:=[^\s;\"]*)?(?:;{TOKEN.pattern}(?:=[^\s;\"]*)?)*;?")
 
 
 def is_token(text: str) -> bool:
     return TOKEN.fullmatch(text) is not None
 
 
+def _parts(value: str, separator: str) -> list[str]:
+    """Every part of `value`, the empty ones too."""
+    found: list[str] = []
+    at, match = 0, _PART[separator].match
+    while True:
+        part = match(value, at)
+        end = part.end() if part else len(value)
+        found.append(value[at:end].strip())
+        if end >= len(value):
+            return found
+        at = end + 1
+
+
 def split(value: str, separator: str = ",") -> list[str]:
-    """Parts of `value` at `separator`, but not inside quotes or <>. Empty parts are left out; a quote that is
+    """Parts of `value` at `separator` (, or ;), but not inside quotes or <>. Empty parts are left out; a quote that is
     never closed reaches to the end."""
     if separator not in value:
         value = value.strip()
         return [value] if value else []
     if '"' not in value and "<" not in value:
         return [part.strip() for part in value.split(separator) if part.strip()]
-    parts: list[str] = []
-    start, quoted, angle, escaped = 0, False, False, False
-    for i, c in enumerate(value):
-        if escaped:
-            escaped = False
-        elif quoted:
-            escaped = c == "\\"
-            quoted = c != '"'
-        elif c == '"':
-            quoted = True
-        elif c == "<":
-            angle = True
-        elif c == ">":
-            angle = False
-        elif c == separator and not angle:
-            parts.append(value[start:i].strip())
-            start = i + 1
-    parts.append(value[start:].strip())
-    return [part for part in parts if part]
+    return [part for part in _parts(value, separator) if part]
 
 
 def quote(text: str) -> str:
@@ -54,16 +60,22 @@ def quote(text: str) -> str:
 def unquote(text: str) -> str:
     """The content of a quoted-string, or `text` itself when it isn't quoted."""
     if len(text) >= 2 and text[0] == text[-1] == '"':
-        return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
+        return _ESCAPED.sub(r"\1", text[1:-1]) if "\\" in text else text[1:-1]
     return text
 
 
 def params(text: str) -> Params:
-    """`;a=1;b` -> (("a", "1"), ("b", None)). Values keep their quotes. Raises SipError where a name is no token."""
+    """`;a=1;b` -> (("a", "1"), ("b", None)). Values keep their quotes. Raises SipError where a name is no token or
+    nothing stands between two semicolons; the last may end with one."""
     if not text:
         return ()
+    if _PLAIN_PARAMS.fullmatch(text):
+        pairs = [part.partition("=") for part in text.strip(";").split(";")]
+        return tuple([(name.lower(), value if equals else None) for name, equals, value in pairs])
+    parts = _parts(text.strip(), ";")
+    parts = parts[1 if not parts[0] else 0 : -1 if not parts[-1] and len(parts) > 1 else None]
     found: list[tuple[str, str | None]] = []
-    for part in split(text, ";"):
+    for part in parts:
         name, equals, value = part.partition("=")
         name = name.strip().lower()
         if not is_token(name):
@@ -73,7 +85,7 @@ def params(text: str) -> Params:
 
 
 def show_params(items: Params) -> str:
-    return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in items)
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in items])
 
 
 def find(items: Params, name: str) -> str | None:

@@ -3,136 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar
+from gateway.sip.headers import canonical
 from gateway.sip.place import Place
-from gateway.sip.uri import Address, Uri, hostport, ip_of, parse_address, parse_uri
+from gateway.sip.statuses import REASONS
+from gateway.sip.uri import Address, Uri, ip_of, parse_address, parse_uri
+from gateway.sip.via import Via, read_via, salvage
 
 Header = tuple[str, str]
+"""A header field: its canonical name and its value."""
 
-_COMPACT = {
-    "a": "Accept-Contact",
-    "b": "Referred-By",
-    "c": "Content-Type",
-    "d": "Request-Disposition",
-    "e": "Content-Encoding",
-    "f": "From",
-    "i": "Call-ID",
-    "j": "Reject-Contact",
-    "k": "Supported",
-    "l": "Content-Length",
-    "m": "Contact",
-    "n": "Identity-Info",
-    "o": "Event",
-    "r": "Refer-To",
-    "s": "Subject",
-    "t": "To",
-    "u": "Allow-Events",
-    "v": "Via",
-    "x": "Session-Expires",
-    "y": "Identity",
-}
-_SPELLED = {
-    "call-id": "Call-ID",
-    "cseq": "CSeq",
-    "www-authenticate": "WWW-Authenticate",
-    "mime-version": "MIME-Version",
-    "rseq": "RSeq",
-    "rack": "RAck",
-}
-_ONCE = ("From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type")
+METHODS = frozenset(("ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS"))
+METHODS |= {"PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
+"""Every method in IANA's registry. They are compared with regard to case (RFC 3261 section 7.1)."""
 
 MAX_HEADERS = 200
-"""More header lines than this are refused with 400."""
+"""Header lines of one message; more are refused with 400."""
+MAX_LINE = 8192
+"""Characters of one header field, unfolded; more are refused with 400."""
+MAX_URI = 2048
+"""Characters of a Request-URI; more are refused with 414."""
+MAX_BODY = 16384
+"""Octets of a body; more are refused with 413. The whole message: `SipConfig.max_message`, 513."""
+MAX_ELEMENTS = 70
+"""Elements of Via, of Route, of Record-Route and of Contact; more are refused with 400. Max-Forwards starts at 70, so
+no request has passed more hops (RFC 3261 section 8.1.1.6)."""
 
-REASONS = {
-    100: "Trying",
-    180: "Ringing",
-    183: "Session Progress",
-    200: "OK",
-    202: "Accepted",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    407: "Proxy Authentication Required",
-    408: "Request Timeout",
-    415: "Unsupported Media Type",
-    416: "Unsupported URI Scheme",
-    420: "Bad Extension",
-    423: "Interval Too Brief",
-    433: "Anonymity Disallowed",
-    469: "Bad Info Package",
-    480: "Temporarily Unavailable",
-    481: "Call/Transaction Does Not Exist",
-    482: "Loop Detected",
-    483: "Too Many Hops",
-    486: "Busy Here",
-    487: "Request Terminated",
-    488: "Not Acceptable Here",
-    489: "Bad Event",
-    491: "Request Pending",
-    500: "Server Internal Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-    505: "Version Not Supported",
-    513: "Message Too Large",
-    600: "Busy Everywhere",
-    603: "Decline",
-}
+_ONCE = ("From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type")
+_LISTS = ("Via", "Contact", "Route", "Record-Route")
 
 
 class MessageError(SipError):
-    """A datagram is no proper SIP message. `request` is what could be read of a request, for a 400; None: drop it."""
+    """What came is no proper SIP message. `request` is what could be read of a request, for the answer with `status`;
+    None: drop it. `counter`: what it is counted as beside `malformed`, for the limits; empty for all else."""
 
-    def __init__(self, what: str, status: int = 400, request: Request | None = None) -> None:
+    def __init__(self, what: str, status: int = 400, request: Request | None = None, counter: str = "") -> None:
         super().__init__(what)
         self.status = status
         self.request = request
+        self.counter = counter
 
 
-@lru_cache(maxsize=1024)
-def canonical(name: str) -> str:
-    """A header's name as it is written in full: `v` -> Via, `call-id` -> Call-ID, `x-trunk` -> X-Trunk."""
-    low = name.lower()
-    return _COMPACT.get(low) or _SPELLED.get(low) or "-".join(part.capitalize() for part in low.split("-"))
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
-    """The topmost Via: where a response goes and which transaction it belongs to."""
+class lazy(Generic[T]):  # noqa: N801
+    """A property worked out when it is first asked for, and then kept. functools' own takes a lock each time (Python
+    3.11), a tenth of what a message costs."""
 
-    transport: str
-    host: str
-    port: int | None
-    params: grammar.Params
+    def __init__(self, work: Callable[[Any], T]) -> None:
+        self.work = work
+        self.__doc__ = work.__doc__
 
-    @property
-    def branch(self) -> str:
-        return grammar.find(self.params, "branch") or ""
-
-    @property
-    def sent_by(self) -> str:
-        return hostport(self.host.lower(), self.port or 5060)
-
-
-_VIA = re.compile(
-    r"SIP\s*/\s*2\.0\s*/\s*([A-Za-z0-9\-]+)\s+(\[[0-9A-Fa-f:.]+\]|[^\s;:,]+)(?:\s*:\s*(\d{1,5}))?\s*(;.*)?", re.I
-)
-
-
-@lru_cache(maxsize=1024)
-def parse_via(value: str) -> Via:
-    """Raises SipError."""
-    match = _VIA.fullmatch(value)
-    if not match or not 0 < int(match[3] or 5060) < 65536:
-        raise SipError("Not a Via header", read=value[:80])
-    return Via(match[1].upper(), match[2], int(match[3]) if match[3] else None, grammar.params(match[4] or ""))
+    def __get__(self, message: Message, owner: type) -> T:
+        value = self.work(message)
+        message.__dict__[self.work.__name__] = value
+        return value
 
 
 class Message:
@@ -143,49 +73,58 @@ class Message:
         self.headers = headers
         self.body = body
 
+    @lazy
+    def index(self) -> dict[str, list[str]]:
+        """The values of each header, by canonical name."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
+        return found
+
     def get(self, name: str) -> str | None:
         """The first value of a header given by its canonical name."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        values = self.index.get(name)
+        return values[0] if values else None
 
     def all(self, name: str) -> list[str]:
-        return [value for key, value in self.headers if key == name]
+        return list(self.index.get(name, ()))
 
     def items(self, name: str) -> list[str]:
         """Every element of a header that is a comma-separated list, over all its lines."""
-        return [item for value in self.all(name) for item in grammar.split(value)]
+        return [item for value in self.index.get(name, ()) for item in grammar.split(value)]
 
     def tokens(self, name: str) -> set[str]:
         return {item.lower() for item in self.items(name)}
 
-    @cached_property
+    @lazy
     def via(self) -> Via:
-        return parse_via(self.items("Via")[0])
+        return read_via(grammar.split(self.index["Via"][0])[0])
 
-    @cached_property
+    @lazy
     def call_id(self) -> str:
         return self.get("Call-ID") or ""
 
-    @cached_property
+    @lazy
     def from_(self) -> Address:
         return parse_address(self.get("From") or "")
 
-    @cached_property
+    @lazy
     def to(self) -> Address:
         return parse_address(self.get("To") or "")
 
-    @cached_property
+    @lazy
     def cseq(self) -> tuple[int, str]:
         """Number and method. Raises SipError."""
         parts = (self.get("CSeq") or "").split()
         value = grammar.number(parts[0]) if len(parts) == 2 else None
-        if value is None or not grammar.is_token(parts[1]):
+        if value is None or not (parts[1] in METHODS or grammar.is_token(parts[1])):
             raise SipError("CSeq is not a number below 2**31 and a method")
         return value, parts[1]
 
-    @cached_property
+    @lazy
     def contacts(self) -> list[Address]:
         return [parse_address(item) for item in self.items("Contact")]
 
@@ -195,9 +134,9 @@ class Message:
         return (self.get("Content-Type") or "").partition(";")[0].strip().lower()
 
     def _encode(self, start: str) -> bytes:
-        head = [start, *[f"{name}: {value}" for name, value in self.headers if name != "Content-Length"]]
-        head.append(f"Content-Length: {len(self.body)}\r\n\r\n")
-        return "\r\n".join(head).encode("utf-8", "surrogateescape") + self.body
+        lines = [f"{name}: {value}" for name, value in self.headers if name != "Content-Length"]
+        head = "\r\n".join([start, *lines, f"Content-Length: {len(self.body)}\r\n\r\n"])
+        return head.encode("utf-8", "surrogateescape") + self.body
 
 
 class Request(Message):
@@ -206,7 +145,7 @@ class Request(Message):
         self.method = method
         self.uri = uri
 
-    @cached_property
+    @lazy
     def target(self) -> Uri:
         return parse_uri(self.uri)
 
@@ -217,18 +156,16 @@ class Request(Message):
         """Notes the source in the topmost Via: `received` and `rport` (RFC 3261 18.2.1, RFC 3581 section 4)."""
         via = self.via
         asks = any(name == "rport" for name, _ in via.params)
-        if not asks and ip_of(via.host) == source[0]:
+        if not asks and (via.host == source.ip or ip_of(via.host) == source.ip):
             return
-        noted = [(k, v) for k, v in via.params if k not in ("received", "rport")] + [("received", source[0])]
+        noted = [(k, v) for k, v in via.params if k not in ("received", "rport")]
+        noted.append(("received", source.ip))
         if asks:
-            noted.append(("rport", str(source[1])))
+            noted.append(("rport", str(source.port)))
         self.via = Via(via.transport, via.host, via.port, tuple(noted))
-        text = f"SIP/2.0/{via.transport} {hostport(via.host, via.port)}{grammar.show_params(tuple(noted))}"
-        for i, (name, value) in enumerate(self.headers):
-            if name == "Via":
-                rest = grammar.split(value)[1:]
-                self.headers[i] = ("Via", ", ".join([text, *rest]))
-                return
+        lines = self.index["Via"]
+        old, lines[0] = lines[0], ", ".join([str(self.via), *grammar.split(lines[0])[1:]])
+        self.headers[self.headers.index(("Via", old))] = ("Via", lines[0])
 
     def reply_to(self, source: Place) -> Place:
         """Where responses go (RFC 3261 18.2.2, RFC 3581): back over the connection; over UDP to the source, at its port
@@ -260,145 +197,197 @@ def respond(
     headers: Iterable[Header] = (),
     body: bytes = b"",
 ) -> Response:
-    """A response by RFC 3261 section 8.2.6: Via, From, To, Call-ID, CSeq copied; `tag` added to To if it has none."""
+    """A response by RFC 3261 section 8.2.6: Via, From, To, Call-ID, CSeq copied, as far as the request has them, and
+    Timestamp into a 100; `tag` added to To if it has none."""
     copied: list[Header] = []
-    for name, value in request.headers:
-        if name in ("Via", "From", "Call-ID", "CSeq"):
+    for name in ("Via", "From", "To", "Call-ID", "CSeq"):
+        for value in request.index.get(name, ()):
+            if name == "To" and tag and not _tagged(request):
+                value = f"{value};tag={tag}"
             copied.append((name, value))
-        elif name == "To":
-            copied.append((name, f"{value};tag={tag}" if tag and ";tag=" not in value.lower() else value))
+    if status == 100 and "Timestamp" in request.index:
+        copied.append(("Timestamp", request.index["Timestamp"][0]))
     copied.extend(headers)
     return Response(status, reason or REASONS.get(status, "Unknown"), copied, body)
 
 
-_REQUEST_LINE = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+) (\S+) SIP/(\d+\.\d+)", re.I)
-_STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?", re.I)
+def _tagged(request: Request) -> bool:
+    try:
+        return bool(request.to.tag)
+    except SipError:
+        return False
+
+
+# --- parsing ------------------------------------------------------------------------------------------------------
+
+_REQUEST_LINE = re.compile(rf"({grammar.TOKEN.pattern}) (\S+) [Ss][Ii][Pp]/([0-9]+\.[0-9]+)", re.A)
+_STATUS_LINE = re.compile(r"[Ss][Ii][Pp]/2\.0 ([0-9]{3})(?: (.*))?", re.S)
+_LIKE_REQUEST = re.compile(rf"({grammar.TOKEN.pattern})[ \t]+(\S.*?)[ \t]+[Ss][Ii][Pp]/2\.0[ \t]*", re.A)
 _BREAK = re.compile(r"\r?\n")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _END = re.compile(rb"\r?\n\r?\n")
-
-
-def _headers(lines: Sequence[str]) -> tuple[list[Header], str | None]:
-    """Header fields and the first problem met."""
-    found: list[Header] = []
-    problem = None
-    for line in lines:
-        name, colon, value = line.partition(":")
-        name = name.rstrip(" \t")
-        if not colon or not grammar.is_token(name):
-            problem = problem or "A header line has no proper name"
-            continue
-        if "\x00" in value or "\r" in value:
-            problem = problem or "A header holds a control character"
-            continue
-        found.append((canonical(name), value.strip()))
-    return found, problem
+_NUL = re.compile(r"(?<!\\)\x00")
+"""NUL is proper only behind the backslash of a quoted-pair."""
 
 
 def parse(data: bytes) -> Request | Response:
-    """One datagram as a message. Raises MessageError; its `request` is set where an answer can be addressed.
+    """One message. Raises MessageError; its `request` is set where an answer can be addressed.
 
-    The body is cut to Content-Length; a datagram shorter than that is malformed (RFC 3261 18.3). Line folding, compact
+    The body is cut to Content-Length; a message shorter than that is malformed (RFC 3261 18.3). Line folding, compact
     names and leading empty lines are taken, as is LF for CRLF.
     """
-    data = data.lstrip(b"\r\n")
-    end = _END.search(data)
-    raw = data[: end.start()] if end else data
-    text = raw.decode("utf-8", "surrogateescape")
-    if "\n " in text or "\n\t" in text:
-        text = _FOLD.sub(" ", text)
-    start, *lines = _BREAK.split(text)
-    body = data[end.end() :] if end else b""
-    headers, problem = _headers(lines)
-    if len(lines) > MAX_HEADERS:
-        problem = "Too many header lines"
-    if not end:
-        problem = problem or "The headers never end"
-    status = _STATUS_LINE.fullmatch(start)
-    if status:
-        response = Response(int(status[1]), status[2] or "", headers, body)
-        problem = problem or _flaw(response)
-        if problem or not 100 <= response.status < 700:
-            raise MessageError(problem or "A status is not between 100 and 699")
-        return response
+    lines, body, problem = _cut(data.lstrip(b"\r\n"))
+    start = lines[0]
+    if len(lines) > MAX_HEADERS + 1:
+        problem = MessageError("Too Many Header Lines", counter="too_many_headers")
+        del lines[MAX_HEADERS + 1 :]
+    headers, flaw = _headers(lines)
+    problem = problem or flaw
     line = _REQUEST_LINE.fullmatch(start)
-    if not line:
-        words = start.split()
-        guess = len(words) > 2 and words[-1].upper() == "SIP/2.0" and grammar.is_token(words[0])
-        request = Request(words[0], words[1], headers, body) if guess else None
-        raise MessageError("The first line is neither a request nor a response", 400, _answerable(request))
+    if line is None:
+        return _response(start, headers, body, problem)
     request = Request(line[1], line[2], headers, body)
     if line[3] != "2.0":
-        raise MessageError("Version Not Supported", 505, _answerable(request))
+        problem = MessageError("Version Not Supported", 505)
     problem = problem or _flaw(request)
     if problem:
-        raise MessageError(problem, 400, _answerable(request))
+        problem.request = _answerable(request)
+        raise problem
     return request
 
 
-def _answerable(request: Request | None) -> Request | None:
+def _response(start: str, headers: list[Header], body: bytes, problem: MessageError | None) -> Response:
+    """What has no proper Request-Line: a response, or an error."""
+    line = _STATUS_LINE.fullmatch(start)
+    if line is None:
+        like = _LIKE_REQUEST.fullmatch(start)
+        request = _answerable(Request(like[1], like[2], headers, body)) if like else None
+        raise MessageError("The first line is neither a request nor a response", 400, request)
+    response = Response(int(line[1]), line[2] or "", headers, body)
+    problem = problem or _flaw(response)
+    if problem or not 100 <= response.status < 700:
+        raise problem or MessageError("A status is not between 100 and 699")
+    return response
+
+
+def _cut(data: bytes) -> tuple[list[str], bytes, MessageError | None]:
+    """The lines of a message's head, unfolded; what follows; and what is wrong with that."""
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    breaks = head.count(b"\r\n")
+    problem = None
+    if end < 0 or head.count(b"\n") != breaks or head.count(b"\r") != breaks:
+        found = _END.search(data)
+        head, body = (data[: found.start()], data[found.end() :]) if found else (data, b"")
+        lines = _BREAK.split(_FOLD.sub(" ", head.decode("utf-8", "surrogateescape")))
+        if found is None:
+            problem = MessageError("The headers never end")
+        elif any("\r" in line for line in lines):
+            problem = MessageError("A header holds a control character")
+    else:
+        body = data[end + 4 :]
+        text = head.decode("utf-8", "surrogateescape")
+        if "\n " in text or "\n\t" in text:
+            text = _FOLD.sub(" ", text)
+        lines = text.split("\r\n")
+    if b"\0" in head and any(_NUL.search(line) for line in lines):
+        problem = MessageError("A header holds a control character")
+    if len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in lines[1:]):
+        problem = MessageError("Too Long A Header", counter="too_long_header")
+    return lines, body, problem
+
+
+def _headers(lines: list[str]) -> tuple[list[Header], MessageError | None]:
+    """Header fields, and what is wrong with one of them; `lines` starts with the start line."""
+    found: list[Header] = []
+    problem = None
+    for at in range(1, len(lines)):
+        name, colon, value = lines[at].partition(":")
+        full = canonical(name)
+        if full is None or not colon:
+            problem = MessageError("A header line has no proper name")
+        else:
+            found.append((full, value.strip(" \t")))
+    return found, problem
+
+
+def _answerable(request: Request) -> Request | None:
     """The request, if a response to it would find its way; nobody answers an ACK."""
-    if request is None or request.method == "ACK":
+    if request.method == "ACK" or "Via" not in request.index:
         return None
     try:
         request.via  # noqa: B018
     except (SipError, IndexError):
-        return None
-    needed = ("From", "To", "Call-ID", "CSeq")
-    return request if all(request.get(name) is not None for name in needed) else None
+        try:
+            request.via = salvage(request.index["Via"][0])
+        except SipError:
+            return None
+    return request
 
 
-def _flaw(message: Message) -> str | None:
+def _flaw(message: Message) -> MessageError | None:
     """What makes a message unusable, in words that may stand in a reason phrase; cuts the body to its length."""
-    counts: dict[str, int] = {}
-    for name, _ in message.headers:
-        counts[name] = counts.get(name, 0) + 1
+    index = message.index
     for name in ("Via", "From", "To", "Call-ID", "CSeq"):
-        if name not in counts:
-            return f"Missing {name}"
-    for name in _ONCE:
-        if counts.get(name, 0) > 1:
-            return f"More Than One {name}"
+        if name not in index:
+            return MessageError(f"Missing {name}")
+    if len(index) < len(message.headers):
+        for name in _ONCE:
+            if len(index.get(name, ())) > 1:
+                return MessageError(f"More Than One {name}")
+    for name in _LISTS:
+        if name in index and sum([1 + value.count(",") for value in index[name]]) > MAX_ELEMENTS:
+            return MessageError(f"Too Many {name} Values", counter="too_many_values")
     try:
-        checks = "Via"
+        checked = "Via"
         message.via  # noqa: B018
-        checks = "From"
+        checked = "From"
         message.from_  # noqa: B018
-        checks = "To"
+        checked = "To"
         message.to  # noqa: B018
-        checks = "CSeq"
+        checked = "CSeq"
         method = message.cseq[1]
-        checks = "Contact"
-        if message.get("Contact") != "*":
+        checked = "Contact"
+        if "Contact" in index and index["Contact"] != ["*"]:
             message.contacts  # noqa: B018
-        checks = "Record-Route"
-        for route in message.items(checks):
-            parse_address(route)
-        if isinstance(message, Request):
-            checks = "Request-URI"
-            if message.target.headers:
-                return "Bad Request-URI"
+        checked = "Record-Route"
+        if checked in index:
+            for route in message.items(checked):
+                parse_address(route)
+        checked = "Request-URI"
+        problem = _request_flaw(message, method) if isinstance(message, Request) else None
     except (SipError, IndexError):
-        return f"Bad {checks}"
+        return MessageError(f"Bad {checked}")
     if not message.call_id:
-        return "Bad Call-ID"
-    if isinstance(message, Request):
-        if method != message.method:
-            return "CSeq Names Another Method"
-        forwards = message.get("Max-Forwards")
-        if forwards is not None and grammar.number(forwards, 255) is None:
-            return "Bad Max-Forwards"
-    return _cut(message)
+        return MessageError("Bad Call-ID")
+    return problem or _body_flaw(message)
 
 
-def _cut(message: Message) -> str | None:
+def _request_flaw(request: Request, method: str) -> MessageError | None:
+    """What only requests can have wrong. Raises SipError where the Request-URI is none."""
+    if len(request.uri) > MAX_URI:
+        return MessageError("Request-URI Too Long", 414, counter="too_long_uri")
+    if request.target.headers:
+        return MessageError("Bad Request-URI")
+    if method != request.method:
+        # what nobody knows may one day have a reason to differ (RFC 4475 section 3.1.2.18)
+        return MessageError("CSeq Names Another Method", 400 if request.method in METHODS else 501)
+    forwards = request.get("Max-Forwards")
+    if forwards is not None and grammar.number(forwards, 255) is None:
+        return MessageError("Bad Max-Forwards")
+    return None
+
+
+def _body_flaw(message: Message) -> MessageError | None:
+    """Cuts the body to Content-Length."""
     length = message.get("Content-Length")
-    if length is None:
-        return None
-    size = grammar.number(length)
-    if size is None:
-        return "Bad Content-Length"
-    if size > len(message.body):
-        return "Body Shorter Than Content-Length"
-    message.body = message.body[:size]
+    if length is not None:
+        size = grammar.number(length)
+        if size is None:
+            return MessageError("Bad Content-Length")
+        if size > len(message.body):
+            return MessageError("Body Shorter Than Content-Length")
+        message.body = message.body[:size]
+    if len(message.body) > MAX_BODY:
+        return MessageError("Request Entity Too Large", 413, counter="too_large_body")
     return None

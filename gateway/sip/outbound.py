@@ -10,7 +10,8 @@ from gateway.sip.attempt import Attempt, Target
 from gateway.sip.auth import Account
 from gateway.sip.branch import Branch
 from gateway.sip.events import CallAnswered, CallFailed, CallProgress, OfferChanged
-from gateway.sip.message import Header, Response, canonical
+from gateway.sip.headers import canonical
+from gateway.sip.message import Header, Response
 from gateway.sip.offer_answer import Agreed
 from gateway.sip.reason import Reason
 from gateway.sip.sdp import SessionDescription
@@ -53,7 +54,8 @@ def safe_headers(extra: Sequence[Header]) -> list[Header]:
     that the protocol itself fills."""
     made: list[Header] = []
     for name, value in extra:
-        if not grammar.is_token(name) or canonical(name).lower() in _OWN:
+        full = canonical(name)
+        if full is None or full.lower() in _OWN:
             raise SipError(
                 "A header can't be added to an INVITE", read=grammar.clean(name), expected="such as X-Intent"
             )

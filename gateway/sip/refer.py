@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from gateway.core.errors import SipError
 from gateway.sip import grammar, replaces
 from gateway.sip.events import TransferAsked, TransferProgress
-from gateway.sip.message import REASONS, Header, Request, Response
+from gateway.sip.message import Header, Request, Response
 from gateway.sip.stack import ALLOW_EVENTS
+from gateway.sip.statuses import REASONS
 from gateway.sip.subscription import Subscription
 from gateway.sip.timers import Alarm
 from gateway.sip.transaction import Transaction

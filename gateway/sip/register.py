@@ -35,6 +35,10 @@ class RegisterServer:
     def receive(self, transaction: Transaction, request: Request, source: Place) -> None:
         """A REGISTER that matched no transaction."""
         stack = self.stack
+        to = request.to.uri
+        if to.scheme not in ("sip", "sips"):
+            stack.refuse(transaction, 400, "An Address Of Record Is A SIP URI")
+            return
         account = self.admission.account(transaction, request)
         if account is None:
             return

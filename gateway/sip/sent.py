@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.sip import grammar
-from gateway.sip.message import REASONS, Header, Message, Request, Response, respond
+from gateway.sip.message import Header, Message, Request, Response, respond
 from gateway.sip.place import Place
+from gateway.sip.statuses import REASONS
 from gateway.sip.timers import Alarm
 from gateway.sip.transaction import Transaction
 from gateway.sip.uri import Uri

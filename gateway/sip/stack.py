@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.sip.auth import Account, Challenge, credentials, read_challenges
@@ -13,7 +13,7 @@ from gateway.sip.config import SipConfig
 from gateway.sip.dialog import DialogId
 from gateway.sip.events import OVER, SipEvent
 from gateway.sip.locate import locate
-from gateway.sip.message import Header, Request, Response, Via
+from gateway.sip.message import Header, Request, Response
 from gateway.sip.outages import Outages
 from gateway.sip.place import Place
 from gateway.sip.reason import Reason
@@ -23,20 +23,20 @@ from gateway.sip.timers import Timers
 from gateway.sip.transaction import Transaction, Transactions
 from gateway.sip.trunkbook import TrunkBook
 from gateway.sip.uri import Uri, hostport
+from gateway.sip.via import Via
 
 if TYPE_CHECKING:
     from gateway.sip.refer import Referral
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER, REFER, SUBSCRIBE, NOTIFY, MESSAGE"
 ALLOW_EVENTS = "refer"
-KNOWN_METHODS = frozenset((*ALLOW.split(", "), "PRACK", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PUBLISH"))
 SUPPORTED = ("timer", "100rel")
 """Extensions we know, by option tag."""
 SDP_TYPE = "application/sdp"
 MAX_AUTH_TRIES = 3
 HERE = "\0here\0"
-"""Stands in a message for our own address until it is known which way the message leaves. No header that came from
-outside holds a NUL."""
+"""Stands in a message for our own address until it is known which way the message leaves. In what came from
+outside each NUL stands behind a backslash."""
 _HERE = HERE.encode()
 _REMEMBERED = 4096
 
@@ -159,7 +159,10 @@ class Stack:
         """Puts our Via with a new branch on top; other Vias of ours are dropped."""
         value = f"SIP/2.0/{place.transport.upper()} {self._address(place)[0]};branch=z9hG4bK{self.token()};rport"
         headers = [(name, text) for name, text in request.headers if name != "Via"]
-        return Request(request.method, request.uri, [("Via", value), *headers], request.body)
+        uri = request.uri
+        if "?" in uri:
+            uri = str(replace(request.target, headers=""))  # a contact may have some, a Request-URI may not (19.1.1)
+        return Request(request.method, uri, [("Via", value), *headers], request.body)
 
     # --- the way out ----------------------------------------------------------------------------------------------
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from gateway.sip.message import REASONS, Header, Message, Request, Response, respond
+from gateway.sip.message import Header, Message, Request, Response, respond
 from gateway.sip.place import Place
+from gateway.sip.statuses import REASONS
 from gateway.sip.timers import Alarm, Timers
+from gateway.sip.via import COOKIE
 
 Key = tuple[object, ...]
 
@@ -396,7 +398,7 @@ def _key(request: Request, method: str | None = None) -> Key:
     """RFC 3261 17.2.3, and the CSeq number: some phones reuse a branch for the INVITE with credentials."""
     method = method or ("INVITE" if request.method == "ACK" else request.method)
     via, number = request.via, request.cseq[0]
-    if via.branch.startswith("z9hG4bK"):
+    if via.branch.startswith(COOKIE) and via.branch != COOKIE:
         return via.branch, via.sent_by, method, number
     return request.uri, request.from_.tag, request.call_id, number, str(via), method
 

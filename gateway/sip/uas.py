@@ -11,13 +11,14 @@ from gateway.sip.body import ACCEPTED, read_offer
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallOffered
 from gateway.sip.inbound import Inbound
-from gateway.sip.message import Request, parse_via
+from gateway.sip.message import METHODS, Request
 from gateway.sip.place import Place
 from gateway.sip.reason import read as read_reason
 from gateway.sip.register import RegisterServer
 from gateway.sip.session_timer import SessionTimer
-from gateway.sip.stack import ALLOW, ALLOW_EVENTS, KNOWN_METHODS, Stack
+from gateway.sip.stack import ALLOW, ALLOW_EVENTS, SDP_TYPE, Stack
 from gateway.sip.transaction import State, Transaction
+from gateway.sip.via import parse_via
 
 _MACHINERY = frozenset(
     [
@@ -82,7 +83,7 @@ class Uas:
     def receive(self, request: Request, source: Place) -> None:
         """One request off the wire."""
         stack = self.stack
-        stack.count(f"received_{request.method if request.method in KNOWN_METHODS else 'other'}")
+        stack.count(f"received_{request.method if request.method in METHODS else 'other'}")
         request.received_from(source)
         known = stack.transactions.match(request)
         if request.method == "ACK":
@@ -136,7 +137,7 @@ class Uas:
         method = self._methods.get(request.method)
         unknown = stack.unsupported(request)
         if method is None:
-            status = 405 if request.method in KNOWN_METHODS else 501
+            status = 405 if request.method in METHODS else 501
             stack.refuse(transaction, status, headers=[("Allow", ALLOW)])
         elif request.target.scheme not in ("sip", "tel"):
             stack.refuse(transaction, 416)
@@ -221,6 +222,9 @@ class Uas:
         if timer.too_small(request):
             stack.refuse(transaction, 422, headers=[timer.min_se])
             return
+        if not _takes_sdp(request):
+            stack.refuse(transaction, 406, headers=[("Accept", ACCEPTED)])
+            return
         offer, problem = read_offer(stack, request)
         if problem:
             stack.refuse(transaction, *problem)
@@ -257,3 +261,11 @@ class Uas:
 
     def _full(self, transaction: Transaction, seconds: float) -> None:
         self.stack.refuse(transaction, 503, headers=[("Retry-After", str(max(1, round(seconds))))])
+
+
+def _takes_sdp(request: Request) -> bool:
+    """Whether a response to a request may hold a session description (RFC 3261 section 20.1)."""
+    if request.get("Accept") is None:
+        return True
+    kinds = {item.partition(";")[0].strip().lower() for item in request.items("Accept")}
+    return not kinds.isdisjoint((SDP_TYPE, "application/*", "*/*"))

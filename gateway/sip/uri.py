@@ -13,11 +13,17 @@ from gateway.sip import grammar
 from gateway.sip.grammar import Params, find, show_params
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*\.)*[A-Za-z0-9_\-]*\.?|\[[0-9A-Fa-f:.]+\]")
-_HOSTPORT = re.compile(rf"({_HOST.pattern})(?::(\d{{1,5}}))?")
-_USER = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|%[0-9A-Fa-f]{2}|[^\x00-\x7f])*")
-_KEPT = re.compile(rb"[A-Za-z0-9\-_.!~*'()&=+$,;?/]")
+_USER = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#]++|%[0-9A-Fa-f]{2}|[^\x00-\x7f])*+"
+_HOST = r"[A-Za-z0-9_][A-Za-z0-9_.\-]*|\[[0-9A-Fa-f:.]+\]"
+_SIP_URI = re.compile(
+    rf"([Ss][Ii][Pp][Ss]?):(?:({_USER})(?::({_USER}))?@)?({_HOST})(?::([0-9]{{1,5}}))?"
+    r"(?:;([^\x00-\x20<>\"\x7f?]*))?(?:\?([^\x00-\x20<>\"\x7f]*))?"
+)
+_ADDRESS = re.compile(rf'(?:({grammar.QUOTED})\s*|([^"<]*))<([^<>]*)>\s*(;.*)?', re.DOTALL)
+_KEPT = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]+")
 _PLAIN = re.compile(r"[^\x00-\x20<>\"\x7f]*")
+_REMEMBERED = 256
+"""Characters of a text whose reading is remembered: what repeats is short, and strangers can't fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,10 @@ class Address:
 
 
 def _escape(text: str) -> str:
+    if _KEPT.fullmatch(text):
+        return text
     data = text.encode("utf-8", "surrogateescape")
-    return "".join(chr(b) if _KEPT.match(bytes((b,))) else f"%{b:02X}" for b in data)
+    return "".join([chr(b) if b < 128 and _KEPT.match(chr(b)) else f"%{b:02X}" for b in data])
 
 
 def _unescape(text: str) -> str:
@@ -107,65 +115,75 @@ def _unescape(text: str) -> str:
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
-@lru_cache(maxsize=2048)
 def parse_uri(text: str) -> Uri:
     """Raises SipError where `text` is no URI."""
+    return _remembered_uri(text) if len(text) <= _REMEMBERED else _read_uri(text)
+
+
+def _read_uri(text: str) -> Uri:
+    match = _SIP_URI.fullmatch(text)
+    if match is None:
+        return _other_uri(text)
+    scheme, user, password, host, port, tail, headers = match.groups()
+    number = int(port) if port else None
+    if user == "" or number == 0 or (number or 0) > 65535:
+        raise SipError("A SIP URI has an empty user part or an impossible port", read=text[:80])
+    return Uri(
+        scheme.lower(),
+        None if user is None else _unescape(user),
+        host if host[0] != "[" else _reference(host),
+        number,
+        grammar.params(tail) if tail else (),
+        headers or "",
+        None if password is None else _unescape(password),
+    )
+
+
+_remembered_uri = lru_cache(maxsize=2048)(_read_uri)
+
+
+def _other_uri(text: str) -> Uri:
+    """A URI of another scheme, or an error that says what is wrong with one of ours."""
     scheme, colon, rest = text.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme) or not rest or not _PLAIN.fullmatch(rest):
         raise SipError("Not a URI", read=text[:80])
     scheme = scheme.lower()
-    if scheme not in ("sip", "sips"):
-        user, semicolon, tail = rest.partition(";")
-        if scheme != "tel":
-            return Uri(scheme, rest, "")
-        return Uri(scheme, user, "", params=grammar.params(tail) if semicolon else ())
-    user_info, at, tail = rest.partition("@")
-    if not at:
-        user_info, tail = "", rest
-    user, has_password, password = user_info.partition(":")
-    if not _USER.fullmatch(user) or not _USER.fullmatch(password) or (at and not user):
-        raise SipError("A SIP URI's user part holds characters that must be escaped", read=text[:80])
-    tail, _, headers = tail.partition("?")
-    hostport, semicolon, tail = tail.partition(";")
-    match = _HOSTPORT.fullmatch(hostport)
-    port = int(match[2]) if match and match[2] else None
-    if not match or (port is not None and not 0 < port < 65536):
-        raise SipError("A SIP URI names no proper host and port", read=text[:80])
-    return Uri(
-        scheme,
-        _unescape(user) if at else None,
-        match[1],
-        port,
-        grammar.params(tail) if semicolon else (),
-        headers,
-        _unescape(password) if has_password else None,
-    )
+    if scheme in ("sip", "sips"):
+        raise SipError("A SIP URI's user, host or port is malformed", read=text[:80])
+    if scheme != "tel":
+        return Uri(scheme, rest, "")
+    user, _, tail = rest.partition(";")
+    return Uri(scheme, user, "", params=grammar.params(tail) if tail else ())
 
 
-@lru_cache(maxsize=2048)
+def _reference(host: str) -> str:
+    """An IPv6 reference that is one. RFC 3261's grammar let three colons stand before an IPv4 tail; they are read as
+    two (RFC 5118 section 4.10)."""
+    mended = host.replace(":::", "::", 1) if "." in host else host
+    if ip_of(mended) is None:
+        raise SipError("A SIP URI names no IPv6 address between [ and ]", read=host[:80])
+    return mended
+
+
 def parse_address(text: str) -> Address:
     """Raises SipError where `text` is neither `"Name" <uri>;params` nor `uri;params`."""
     text = text.strip()
-    if text.startswith('"'):
-        end = 1
-        while end < len(text) and text[end] != '"':
-            end += 2 if text[end] == "\\" else 1
-        display, rest = grammar.unquote(text[: end + 1]), text[end + 1 :].lstrip()
-        if not rest.startswith("<"):
-            raise SipError("An address has a name but no <uri>", read=text[:80])
-    else:
-        before, angle, after = text.partition("<")
-        if not angle:
-            uri, semicolon, tail = text.partition(";")
-            if "?" in uri or "," in uri:
-                raise SipError("A URI with ? or , must stand in <>", read=text[:80])
-            return Address("", parse_uri(uri.strip()), grammar.params(tail) if semicolon else ())
-        display, rest = before.strip(), "<" + after
-    uri, close, tail = rest[1:].partition(">")
-    tail = tail.strip()
-    if not close or (tail and not tail.startswith(";")):
-        raise SipError("An address is not closed by >", read=text[:80])
-    return Address(display, parse_uri(uri.strip()), grammar.params(tail))
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        return _bare_address(text)
+    quoted, name, uri, tail = match.groups()
+    display = grammar.unquote(quoted) if quoted else name.strip()
+    return Address(display, parse_uri(uri.strip()), grammar.params(tail) if tail else ())
+
+
+def _bare_address(text: str) -> Address:
+    """An address without <>: what follows a semicolon belongs to the header, not to the URI (RFC 3261 20.10)."""
+    uri, semicolon, tail = text.partition(";")
+    if "<" in text or text.startswith('"'):
+        raise SipError("An address is not closed by >, or has a name but no <uri>", read=text[:80])
+    if "?" in uri or "," in uri:
+        raise SipError("A URI with ? or , must stand in <>", read=text[:80])
+    return Address("", parse_uri(uri.strip()), grammar.params(tail) if semicolon else ())
 
 
 @lru_cache(maxsize=2048)

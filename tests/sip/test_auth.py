@@ -88,7 +88,7 @@ def test_an_old_nonce_is_stale_and_the_next_challenge_says_so() -> None:
         (("nc=00000001", "nc=0000000g"), Verdict.MALFORMED),
         (('cnonce="0a4f113b"', 'cnonce=""'), Verdict.MALFORMED),
         (("qop=auth,", "qop=auth-int,"), Verdict.MALFORMED),
-        (("Digest ", "Basic "), Verdict.MALFORMED),
+        (("Digest ", "Basic "), Verdict.MISSING),
         (('nonce="', 'nonce="f'), Verdict.STALE),
         (("our.realm", "their.realm"), Verdict.MISSING),
         (("SHA-256", "SHA-512"), Verdict.WRONG),

@@ -120,8 +120,8 @@ def peek(data: bytes) -> Request | Response:
     try:
         return parse(data)
     except MessageError:
-        words = data.split()
-        return Response(int(words[1]) if words else 0, "", [])
+        words = data.partition(b"\r\n")[0].decode("utf-8", "replace").split(" ", 2)
+        return Response(int(words[1]), words[2], []) if words[0] == "SIP/2.0" else Response(0, "", [])
 
 
 def short(message: Request | Response) -> str:
