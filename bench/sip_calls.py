@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -134,13 +135,17 @@ def figures(gateway: stage.GatewayProcess) -> dict[str, float]:
 def standing(gateway: stage.GatewayProcess) -> dict[str, int]:
     """What calls hold while they last."""
     now = figures(gateway)
-    sockets = 0
-    for fd in Path(f"/proc/{gateway.process.pid}/fd").iterdir():
-        try:
-            sockets += os.readlink(fd).startswith("socket:")
-        except OSError:
-            continue
-    return {"calls": int(now.get("trunkline_calls_active", 0)), "sockets": sockets}
+    files = Path(f"/proc/{gateway.process.pid}")
+    udp = {f"socket:[{row.split()[9]}]" for row in (files / "net" / "udp").read_text().splitlines()[1:]}
+    held = []
+    for fd in (files / "fd").iterdir():
+        with suppress(OSError):
+            held.append(os.readlink(fd))
+    return {
+        "calls": int(now.get("trunkline_calls_active", 0)),
+        "ports": sum(name in udp for name in held),
+        "recordings": sum("/recordings/" in name for name in held),
+    }
 
 
 def sipp(folder: Path, gateway: stage.GatewayProcess, chosen: argparse.Namespace) -> list[str]:
