@@ -26,8 +26,9 @@ from bench import figures
 from gateway.sip.auth import Account, credentials, read_challenges
 from gateway.sip.config import SipConfig
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.message import Request, Response, parse, parse_via, respond
+from gateway.sip.message import Request, Response, parse, respond
 from gateway.sip.place import Place
+from gateway.sip.via import parse_via
 
 _Cached = type(parse_via)
 HERE = "192.0.2.1"
