@@ -54,10 +54,11 @@ def travelling(name: str) -> bytes:
 
 
 def answers(wire: Wire, node: Node, data: bytes) -> list[Response]:
-    """What is sent for a message, to wherever it is sent."""
+    """What is sent for a message, to wherever it is sent: 100 comes late."""
     said = len(wire.log)
     node.endpoint.receive(data, SOURCE, wire.now)
     wire.collect(node)
+    wire.run(0.3)
     return [message for _, _, _, message in wire.log[said:] if isinstance(message, Response)]
 
 
