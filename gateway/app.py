@@ -217,6 +217,7 @@ class Gateway:
             trunks=self.trunks.trunks,
             outside=self.trunks.destinations,
             codecs=config.codecs,
+            defence=config.defence,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
         listen = config.sip.listen

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.config_listen import SipListen, read_listen
-from gateway.config_network import DnsSettings, read_dns
+from gateway.config_network import DnsSettings, read_defence, read_dns
 from gateway.config_registrar import read_registrar
 from gateway.core.errors import ConfigError, Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
@@ -19,6 +19,7 @@ from gateway.media.engine import ENGINES, IO
 from gateway.media.recorder import FORMATS, RATES
 from gateway.routing.model import Agent
 from gateway.sip.codecs import CODECS
+from gateway.sip.guard import Defence
 from gateway.sip.registrar import RegistrarSettings
 from gateway.speech.ears import VADS
 from gateway.speech.recognizers import known
@@ -40,6 +41,7 @@ class GatewayConfig:
     domain: str = "trunkline.local"
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
+    defence: Defence = field(default_factory=Defence)
     http: tuple[str, int] = ("127.0.0.1", 8080)
     media_address: str = "auto"
     media_ports: tuple[int, int] = (20000, 29998)
@@ -133,6 +135,9 @@ def load_config(path: Path) -> GatewayConfig:
         phones = _section(f, "registrar", report)
         registrar = read_registrar(phones, report)
         _done(phones)
+        guarding = _section(f, "defence", report)
+        defence = read_defence(guarding, report)
+        _done(guarding)
         http = _section(f, "http", report)
         http_listen = _listen(http, report, default.http)
         _done(http)
@@ -172,6 +177,7 @@ def load_config(path: Path) -> GatewayConfig:
         domain=domain,
         registrar=registrar,
         dns=dns,
+        defence=defence,
         http=http_listen,
         media_address=address,
         media_ports=ports,

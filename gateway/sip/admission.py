@@ -57,6 +57,7 @@ class Admission:
         does not exist fares like a wrong password."""
         values = request.all("Authorization")
         verdict, account = self.authenticator.check(values, request.method, self.stack.now)
+        verdict = self._guarded(verdict, account, request)
         if verdict is Verdict.GOOD:
             return account
         self.stack.count(f"auth_{verdict.value}")
@@ -65,8 +66,30 @@ class Admission:
         elif verdict is Verdict.MALFORMED:
             self.stack.refuse(transaction, 400, "Bad Authorization")
         else:
-            stale = verdict is Verdict.STALE
-            values = self.authenticator.challenges(self.stack.now, stale, request.get("User-Agent") or "")
-            headers: list[Header] = [("WWW-Authenticate", value) for value in values]
-            transaction.answer(401, headers=tuple(headers))
+            self.challenge(transaction, request, verdict is Verdict.STALE)
         return None
+
+    def challenge(self, transaction: Transaction, request: Request, stale: bool = False) -> None:
+        """Asks who it is."""
+        ip = request.source.ip if request.source else ""
+        agent = request.get("User-Agent") or ""
+        values = self.authenticator.challenges(self.stack.now, stale, agent, ip)
+        headers: list[Header] = [("WWW-Authenticate", value) for value in values]
+        transaction.answer(401, headers=tuple(headers))
+
+    def _guarded(self, verdict: Verdict, account: Account | None, request: Request) -> Verdict:
+        """The verdict, once the guard was told: while strangers guess at a password, not even the right one is taken
+        from where it never came from."""
+        guard, source, now = self.stack.guard, request.source, self.stack.now
+        if source is None:
+            return verdict
+        if verdict is Verdict.GOOD and account:
+            if guard.barred(source, account.user, now):
+                self.stack.count("auth_barred")
+                return Verdict.WRONG
+            guard.succeeded(source, account.user, now)
+        elif verdict is Verdict.WRONG:
+            user, heard = self.authenticator.claim(request.all("Authorization"), source.ip)
+            if heard or source.reliable:
+                guard.failed_auth(source, user, now)
+        return verdict

@@ -117,16 +117,31 @@ class Authenticator:
         self._taken = frozenset(algorithms or ALGORITHMS)
         self._token = token
         self._secret = (token() + token()).encode()
+        self._nobody = Account("", token())
+        """Stands in for accounts that there are none of, so that an answer about them takes as long."""
         self._counts: OrderedDict[str, int] = OrderedDict()
 
-    def challenges(self, now: float, stale: bool = False, agent: str = "") -> list[str]:
-        """Header values, one an algorithm, the same nonce in all. `agent`: the phone's User-Agent."""
+    def challenges(self, now: float, stale: bool = False, agent: str = "", ip: str = "") -> list[str]:
+        """Header values, one an algorithm, the same nonce in all. `agent`, `ip`: the phone's User-Agent and address."""
         offered = self.algorithms or (("SHA-256",) if MODERN.search(agent) else ("MD5",))
-        stamp = f"{int(now * 1000):x}.{self._token()[:12]}"
+        stamp = f"{int(now * 1000):x}.{self._mark(ip)}{self._token()[:8]}"
         nonce = f"{stamp}.{self._seal(stamp)}"
         tail = ", stale=true" if stale else ""
         realm = grammar.quote(self.realm)
         return [f'Digest realm={realm}, nonce="{nonce}", algorithm={a}, qop="auth"{tail}' for a in offered]
+
+    def claim(self, values: Iterable[str], ip: str) -> tuple[str | None, bool]:
+        """Which account refused credentials were for (None: there is none of that name), and whether the one who sent
+        them heard our challenge: whoever forges a source address did not."""
+        for value in values:
+            try:
+                given = fields(value)
+            except SipError:
+                continue
+            if given.get("realm") == self.realm:
+                user, nonce = given.get("username", ""), given.get("nonce", "")
+                return user if user in self.accounts else None, nonce.partition(".")[2].startswith(self._mark(ip))
+        return None, False
 
     def check(self, values: Iterable[str], method: str, now: float) -> tuple[Verdict, Account | None]:
         """Judges Authorization values: the one for our realm counts. The digest's own uri is hashed, not compared to
@@ -155,7 +170,7 @@ class Authenticator:
         if born is None:
             return Verdict.STALE, None
         account = self.accounts.get(given["username"])
-        secret = account.secret(algorithm, self.realm) if account else None
+        secret = (account or self._nobody).secret(algorithm, self.realm)
         expected = response(
             secret or self._secret.hex(), algorithm, method, given["uri"], nonce, qop, nc, given.get("cnonce", "")
         )
@@ -175,6 +190,9 @@ class Authenticator:
     def _too_old(self, now: float) -> bool:
         oldest = next(iter(self._counts), None)
         return oldest is not None and now - (self._born(oldest) or 0.0) > self.life
+
+    def _mark(self, ip: str) -> str:
+        return hmac.new(self._secret, ip.encode(), hashlib.sha256).hexdigest()[:8]
 
     def _seal(self, stamp: str) -> str:
         return hmac.new(self._secret, stamp.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:24]

@@ -13,6 +13,7 @@ from gateway.sip.certificates import Certificate
 from gateway.sip.codecs import CODECS
 from gateway.sip.connections import ConnectionLimits
 from gateway.sip.crypto import NEVER, POLICIES
+from gateway.sip.guard import Defence
 from gateway.sip.place import DEFAULT_PORTS
 from gateway.sip.registrar import RegistrarSettings
 from gateway.sip.transaction import Base
@@ -76,11 +77,11 @@ class SipConfig:
     user_agent: str = "Trunkline"
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     max_calls: int = 2000
-    max_message: int = 32768
     session_expires: int = 1800
     min_se: int = 90
     reliable: str = "supported"
     base: Base = field(default_factory=Base)
+    defence: Defence = field(default_factory=Defence)
 
     def __post_init__(self) -> None:
         algorithms = self.registrar.algorithms

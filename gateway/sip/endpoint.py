@@ -83,9 +83,11 @@ class Endpoint:
         if len(data) < _SHORTEST:
             stack.count("keepalives" if not data.strip(b"\r\n\0 ") else "garbage")
             return
-        oversized = len(data) > self.config.max_message
+        if not stack.guard.hears(source, data, now):
+            return
+        oversized = len(data) > self.config.defence.max_message
         try:
-            message = parse(data)
+            message = parse(data, self.config.defence.max_headers)
             if oversized and isinstance(message, Request):
                 raise MessageError("Message Too Large", 513, message, "too_large")
         except MessageError as error:
@@ -98,7 +100,9 @@ class Endpoint:
         else:
             stack.count(f"received_{message.status // 100}xx")
             alone = len(message.items("Via")) == 1  # more would be for a proxy (RFC 3261 section 8.1.3.3)
-            if not alone or not stack.ours(message.via) or not stack.transactions.response(message):
+            if alone and stack.ours(message.via) and stack.transactions.response(message):
+                stack.guard.knows(source, now)
+            else:
                 stack.count("stray_responses")
 
     def tick(self, now: float) -> None:
@@ -135,6 +139,7 @@ class Endpoint:
     def disconnected(self, place: Place, now: float) -> None:
         """The connection `place.flow` is gone, and with it the phones that registered over it."""
         self._stack.now = now
+        self._stack.guard.forgets(place)
         self._stack.transactions.unreachable(place)
         self._register.disconnected(place)
 

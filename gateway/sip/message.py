@@ -28,7 +28,7 @@ MAX_LINE = 8192
 MAX_URI = 2048
 """Characters of a Request-URI; more are refused with 414."""
 MAX_BODY = 16384
-"""Octets of a body; more are refused with 413. The whole message: `SipConfig.max_message`, 513."""
+"""Octets of a body; more are refused with 413. The whole message: `Defence.max_message`, 513."""
 MAX_ELEMENTS = 70
 """Elements of Via, of Route, of Record-Route and of Contact; more are refused with 400. Max-Forwards starts at 70, so
 no request has passed more hops (RFC 3261 section 8.1.1.6)."""
@@ -140,6 +140,10 @@ class Message:
 
 
 class Request(Message):
+    """`source`: where it came from, once `received_from` was told; our own have none."""
+
+    source: Place | None = None
+
     def __init__(self, method: str, uri: str, headers: list[Header], body: bytes = b"") -> None:
         super().__init__(headers, body)
         self.method = method
@@ -154,6 +158,7 @@ class Request(Message):
 
     def received_from(self, source: Place) -> None:
         """Notes the source in the topmost Via: `received` and `rport` (RFC 3261 18.2.1, RFC 3581 section 4)."""
+        self.source = source
         via = self.via
         asks = any(name == "rport" for name, _ in via.params)
         if not asks and (via.host == source.ip or ip_of(via.host) == source.ip):
@@ -230,7 +235,7 @@ _NUL = re.compile(r"(?<!\\)\x00")
 """NUL is proper only behind the backslash of a quoted-pair."""
 
 
-def parse(data: bytes) -> Request | Response:
+def parse(data: bytes, max_headers: int = MAX_HEADERS) -> Request | Response:
     """One message. Raises MessageError; its `request` is set where an answer can be addressed.
 
     The body is cut to Content-Length; a message shorter than that is malformed (RFC 3261 18.3). Line folding, compact
@@ -238,9 +243,9 @@ def parse(data: bytes) -> Request | Response:
     """
     lines, body, problem = _cut(data.lstrip(b"\r\n"))
     start = lines[0]
-    if len(lines) > MAX_HEADERS + 1:
+    if len(lines) > max_headers + 1:
         problem = MessageError("Too Many Header Lines", counter="too_many_headers")
-        del lines[MAX_HEADERS + 1 :]
+        del lines[max_headers + 1 :]
     headers, flaw = _headers(lines)
     problem = problem or flaw
     line = _REQUEST_LINE.fullmatch(start)

@@ -131,6 +131,7 @@ class RegisterServer:
                 self.stack.emit(ContactDown(b.aor, str(b.contact), change.reason, change.left))
                 continue
             self.keepalive.watch(b, restored=change.reason == "restored")
+            self.stack.guard.knows(b.source, self.stack.now)
             self._watch_expiry(b.expires_at)
             if change.reason != "refreshed":
                 expires = round(b.expires_at - self.stack.now)

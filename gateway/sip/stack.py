@@ -6,12 +6,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.sip.auth import Account, Challenge, credentials, read_challenges
 from gateway.sip.config import SipConfig
 from gateway.sip.dialog import DialogId
 from gateway.sip.events import OVER, SipEvent
+from gateway.sip.guard import Guard
 from gateway.sip.locate import locate
 from gateway.sip.message import Header, Request, Response
 from gateway.sip.outages import Outages
@@ -96,11 +98,13 @@ class Stack:
         known = [tag for tag in SUPPORTED if tag != "100rel" or config.reliable != "never"]
         self.supported: Header = ("Supported", ", ".join(known))
         self._known = frozenset(known)
+        self.guard = Guard(config.defence, lambda ip: self.trunks.at(ip), self.count)
         self._here: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.own: Callable[[Uri], tuple[Place, ...]] = lambda uri: ()
         self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}
         self._questions = 0
         self._tokens: list[str] = []
+        self._secret = self.token().encode()
 
     def send(self, data: bytes, place: Place) -> None:
         if _HERE in data:
@@ -128,6 +132,11 @@ class Stack:
     def unsupported(self, request: Request) -> list[str]:
         """Option tags that a request requires and nobody here knows: 420."""
         return [tag for tag in request.items("Require") if tag.lower() not in self._known]
+
+    def seal(self, request: Request) -> str:
+        """A tag for an answer that we do not remember: the same for the same request (RFC 3261 8.2.7)."""
+        text = f"{request.call_id} {request.from_.tag} {request.cseq} {request.via.branch}"
+        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8, key=self._secret).hexdigest()
 
     # --- where we are ---------------------------------------------------------------------------------------------
 

@@ -119,6 +119,13 @@ class TrunkBook:
         apart by the line or user its contact had, else the one with the smallest network around `ip`."""
         if self._homes and (found := self._registered(ip, flow, target)):
             return found
+        return self._peer(ip)
+
+    def at(self, ip: str) -> bool:
+        """Whether any trunk is there."""
+        return any(ip in ips for ips, _, _ in self._homes.values()) or self._peer(ip) is not None
+
+    def _peer(self, ip: str) -> Trunk | None:
         if ip not in self._peers:
             if len(self._peers) >= _MOST_PEERS:
                 self._peers.clear()

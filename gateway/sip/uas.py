@@ -10,13 +10,14 @@ from gateway.sip.admission import Admission
 from gateway.sip.body import ACCEPTED, read_offer
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallOffered
+from gateway.sip.guard import DROP, IN
 from gateway.sip.inbound import Inbound
-from gateway.sip.message import METHODS, Request
+from gateway.sip.message import METHODS, Header, Request
 from gateway.sip.place import Place
 from gateway.sip.reason import read as read_reason
 from gateway.sip.register import RegisterServer
 from gateway.sip.session_timer import SessionTimer
-from gateway.sip.stack import ALLOW, ALLOW_EVENTS, SDP_TYPE, Stack
+from gateway.sip.stack import ALLOW, ALLOW_EVENTS, SDP_TYPE, InDialog, Stack
 from gateway.sip.transaction import State, Transaction
 from gateway.sip.via import parse_via
 
@@ -92,15 +93,38 @@ class Uas:
             stack.count("repeats_absorbed")
             known.step("request")
         else:
-            transaction = stack.transactions.server(request, request.reply_to(source), stack.token())
-            if request.method == "CANCEL":
-                self._cancel(transaction, request)
-            elif request.to.tag:
-                self._in_dialog(transaction, request)
-            elif stack.transactions.merged(request, transaction):
-                stack.refuse(transaction, 482)
-            else:
-                self._outside(transaction, request, source)
+            self._new(request, source)
+
+    def _new(self, request: Request, source: Place) -> None:
+        """A request that is no repetition. What strangers are refused with is said once and forgotten, so that neither
+        a flood nor a forged source makes us keep or send more than we get (RFC 3261 26.3.2.4)."""
+        stack, guard = self.stack, self.stack.guard
+        owner = self._owner(request)
+        verdict = IN if owner else guard.admits(source, request, stack.now)
+        if verdict is DROP:
+            return
+        tag = stack.seal(request) if guard.stranger(source, stack.now) else stack.token()
+        transaction = stack.transactions.server(request, request.reply_to(source), tag)
+        if verdict is not IN:
+            self._full(transaction, stack.rng.uniform(5, 30))
+        elif request.method == "CANCEL":
+            self._cancel(transaction, request)
+        elif owner:
+            guard.knows(source, stack.now)  # it knows our tag: the peer itself, though its port may have changed
+            owner.receive(transaction, request)
+        elif request.to.tag:
+            stack.refuse(transaction, 481)
+        elif stack.transactions.merged(request, transaction):
+            stack.refuse(transaction, 482)
+        else:
+            self._outside(transaction, request, source)
+        if transaction.answered and guard.stranger(source, stack.now):
+            transaction.destroy()
+
+    def _owner(self, request: Request) -> InDialog | None:
+        """Who has the dialog that a request names."""
+        tag = request.to.tag
+        return self.stack.dialogs.get((request.call_id, tag, request.from_.tag)) if tag else None
 
     def _ack(self, request: Request, known: Transaction | None) -> None:
         if known and known.state is not State.ACCEPTED:
@@ -125,15 +149,12 @@ class Uas:
             if owner:
                 owner.cancelled(invite, read_reason(request))
 
-    def _in_dialog(self, transaction: Transaction, request: Request) -> None:
-        owner = self.stack.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
-        if owner:
-            owner.receive(transaction, request)
-        else:
-            self.stack.refuse(transaction, 481)
-
     def _outside(self, transaction: Transaction, request: Request, source: Place) -> None:
         stack = self.stack
+        unnamed = request.method in ("INVITE", "REGISTER") and not request.get("Authorization")
+        if unnamed and stack.guard.stranger(source, stack.now) and not self.admission.trunk(request, source):
+            self.admission.challenge(transaction, request)  # nobody else is told what there is
+            return
         method = self._methods.get(request.method)
         unknown = stack.unsupported(request)
         if method is None:
@@ -177,9 +198,7 @@ class Uas:
 
     def _message(self, transaction: Transaction, request: Request, source: Place) -> None:
         """Taken from those whom we know, so that a phone does not repeat it; to all others we have no such method."""
-        if self.admission.trunk(request, source) or any(
-            phone.source == source for phone in self.register.registrar.all()
-        ):
+        if not self.stack.guard.stranger(source, self.stack.now):
             ignore(self.stack, transaction)
         else:
             self.stack.refuse(transaction, 405, headers=[("Allow", ALLOW)])
@@ -191,12 +210,21 @@ class Uas:
         user = request.target.number
         if self.draining:
             self.stack.refuse(transaction, 503)
-        elif user and user != self.stack.config.user and not self.stack.config.serves(user):
+        elif not self._there(user, source):
             self.stack.refuse(transaction, 404)
         else:
-            headers = [self.stack.contact, ("Allow", ALLOW), ("Accept", ACCEPTED), ("Accept-Encoding", "identity")]
-            headers += [self.stack.supported, ("Server", self.stack.config.user_agent)]
-            transaction.answer(200, headers=tuple(headers))
+            headers: tuple[Header, ...] = (("Allow", ALLOW), ("Accept", ACCEPTED))
+            if not self.stack.guard.stranger(source, self.stack.now):  # whose answer is hardly larger than the question
+                server = ("Server", self.stack.config.user_agent)
+                headers = (self.stack.contact, *headers, ("Accept-Encoding", "identity"), self.stack.supported, server)
+            transaction.answer(200, headers=headers)
+
+    def _there(self, user: str, source: Place) -> bool:
+        """Whether OPTIONS for a user is answered; strangers are told nothing of users, whoever is asked for."""
+        config = self.stack.config
+        return (
+            not user or user == config.user or config.serves(user) or self.stack.guard.stranger(source, self.stack.now)
+        )
 
     def _invite(self, transaction: Transaction, request: Request, source: Place) -> None:
         stack = self.stack
@@ -240,6 +268,7 @@ class Uas:
             self._full(transaction, wait)
             return
         Inbound(stack, handle, dialog, transaction, offer)
+        stack.guard.knows(source, stack.now)
         shown = [pair for pair in request.headers if pair[0] not in _MACHINERY][:_SHOWN_MAX]
         dialled = identity.dialled(request, trunk)
         stack.emit(

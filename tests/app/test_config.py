@@ -13,6 +13,7 @@ from gateway.config import GatewayConfig, endpoint, load_agents, load_config
 from gateway.config_listen import SipListen
 from gateway.core.errors import ConfigError, Findings
 from gateway.media import host
+from gateway.sip.guard import Defence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +26,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
         "domain",
         "registrar",
         "dns",
+        "defence",
         "http",
         "media_address",
         "media_ports",
@@ -178,3 +180,22 @@ def test_name_servers_are_addresses_with_or_without_a_port(tmp_path: Path) -> No
         load_config(path)
     assert len(caught.value.items) == 3
     assert {error.where.line for error in caught.value.items} == {3, 4, 5}
+
+
+def test_the_defence_is_read_with_marked_errors(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(
+        "defence: {trusted: 10.0.0.0/8, requests: {per_second: 5}, invites: , lockout: 2s, longest_lockout: 10m,"
+        " scanners: [Evil], message_size: 4096, headers: 50}\n"
+    )
+    found, default = load_config(path).defence, Defence()
+    assert (found.trusted, found.scanners, found.lockout) == (("10.0.0.0/8",), ("evil",), (2.0, 600.0))
+    assert (found.requests.per_second, found.requests.burst) == (5.0, default.requests.burst)
+    assert (found.invites, found.max_message, found.max_headers) == (default.invites, 4096, 50)
+    path.write_text(
+        "defence:\n  trusted: [10.0.0.0/8, elsewhere]\n  registers:\n    burst: 0\n    rate: 1\n  strangers: 7\n"
+        "  lockout: 10m\n  longest_lockout: 1m\n  headers: 1\n  scanner: x\n"
+    )
+    with pytest.raises(Findings) as caught:
+        load_config(path)
+    assert sorted(error.where.line for error in caught.value.items) == [2, 4, 5, 6, 8, 9, 10]
