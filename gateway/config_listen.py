@@ -52,9 +52,10 @@ class SipListen:
     def outside(self, ip: str) -> str:
         """The address that a peer at `ip` has to be told for media, where it sees us through a NAT; else empty."""
         host = next((host for host, _ in self.advertise.values() if _address(host)), "")
+        if not host or (":" in host) != (":" in ip):
+            return ""
         address = ipaddress.ip_address(ip)
-        inside = any(address in ipaddress.ip_network(text) for text in self.local)
-        return "" if inside or not host or (":" in host) != (":" in ip) else host
+        return "" if any(address in ipaddress.ip_network(text) for text in self.local) else host
 
     def applied(self, config: SipConfig, own: Callable[[str], str]) -> SipConfig:
         """`config` with what peers are told of us. `own` gives this machine's address on the way to another one."""

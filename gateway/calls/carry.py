@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from gateway.calls import model as m
 from gateway.core.clock import Moment
+from gateway.core.values import replace
 from gateway.flow import interpreter, turn
 from gateway.flow.model import Flow
 from gateway.routing import model as routing

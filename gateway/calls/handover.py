@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from gateway.calls import model as m
 from gateway.calls.announce import announce
 from gateway.calls.carry import MESSAGE_MAX_S, Commands, beep, end, routing_queue, say_it
 from gateway.core.clock import Moment
+from gateway.core.values import replace
 from gateway.routing import model as routing
 
 AGAIN_PRIORITY = 1000

@@ -304,7 +304,7 @@ CallCommand = (
 # --- state --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """One caller's call. `speaking`: the token of the newest prompt that is not done, 0 when nothing plays."""
 

@@ -7,13 +7,13 @@ words and keys (`turns`), the queue, the agent's phone and the message (`handove
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from gateway.calls import handover, turns
 from gateway.calls import model as m
 from gateway.calls.carry import Commands, end, feed_flow
 from gateway.core.clock import Moment
+from gateway.core.values import replace
 from gateway.flow import interpreter, turn
 from gateway.flow.model import Flow
 from gateway.routing import model as routing

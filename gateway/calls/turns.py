@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from gateway.calls import model as m
 from gateway.calls.carry import Commands, beep, end, feed_flow, message_end
 from gateway.calls.handover import message_over
 from gateway.calls.units import units
 from gateway.core.clock import Moment
+from gateway.core.values import replace
 from gateway.flow import turn
 
 BARGE_VOICED_MS = 600

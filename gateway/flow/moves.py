@@ -8,10 +8,10 @@ while statements (a result, "we are closed") stay.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from gateway.core.clock import Moment
+from gateway.core.values import replace
 from gateway.flow.flatten import menu_intents
 from gateway.flow.hours import is_open
 from gateway.flow.model import Flow, Rung, Slot, Target

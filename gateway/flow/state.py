@@ -16,7 +16,7 @@ ASKING: frozenset[Phase] = frozenset({"menu", "confirm", "slot", "readback", "mo
 """Phases in which the caller is asked something, so that keys and words are taken."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     """Everything the interpreter remembers.
 
