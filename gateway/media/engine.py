@@ -200,6 +200,8 @@ class MediaEngine:
         self._pumps = (self._pumps + 1) % DRAIN_PUMPS
         for leg in list(self._legs.values()):
             leg.pump(drain=not self._pumps)
+        if not self._pumps:
+            self._dispatch()  # ports of closed legs are given back although nothing happens any more
 
     def read_up(self, handle: int) -> bytes:
         """What a leg's up ring holds: 16 kHz int16 bytes."""

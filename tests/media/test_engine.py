@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from pathlib import Path
 
@@ -202,3 +203,19 @@ async def test_stats_and_counters_tell_what_went(engine: MediaEngine, peers: lis
     assert leg.stats()["remote"] == ("127.0.0.1", peers[0].port)
     assert engine.counters()["ticks"] > 0
     assert engine.lateness().sum() > 10
+
+
+async def test_the_port_of_the_last_leg_is_given_back_although_nothing_happens_any_more(engine: MediaEngine) -> None:
+    leg = engine.open_leg("127.0.0.1")
+    port = leg.port
+    leg.close()
+
+    def free() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+        return True
+
+    await until(free)
