@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gateway import config_media
 from gateway.config_listen import SipListen, read_listen
 from gateway.config_network import DnsSettings, read_defence, read_dns
 from gateway.config_registrar import read_registrar
 from gateway.core.errors import ConfigError, Mark, nearest
 from gateway.flow.fields import Fields, Report, text_of
 from gateway.flow.nodes import Node, read
-from gateway.media import host
 from gateway.media.engine import ENGINES, IO
 from gateway.media.recorder import FORMATS, RATES
 from gateway.routing.model import Agent
-from gateway.sip.codecs import CODECS
+from gateway.sip.crypto import OPTIONAL
 from gateway.sip.guard import Defence
 from gateway.sip.registrar import RegistrarSettings
 from gateway.speech.ears import VADS
@@ -34,8 +34,8 @@ class GatewayConfig:
     """One gateway's settings. `media_address` is "auto" or the IP address put into SDP. Ports are inclusive.
     `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
     `recognizers` how many processes decode, `vad` what decides which sound is a turn. `codecs` stand in order of
-    liking; `media_io` is how the engine reads and writes its sockets; `auto_gain` makes quiet speakers louder.
-    `recordings` are a format and a sampling rate in Hz."""
+    liking; `srtp` is never, optional or required; `media_io` is how the engine reads and writes its sockets;
+    `auto_gain` makes quiet speakers louder. `recordings` are a format and a sampling rate in Hz."""
 
     sip: SipListen = field(default_factory=SipListen)
     domain: str = "trunkline.local"
@@ -49,6 +49,7 @@ class GatewayConfig:
     media_threads: int = 1
     media_io: str = "auto"
     codecs: tuple[str, ...] = ("G722", "PCMU", "PCMA")
+    srtp: str = OPTIONAL
     auto_gain: bool = True
     flows: tuple[Path, ...] = ()
     agents: Path | None = None
@@ -97,10 +98,11 @@ class GatewayConfig:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The agents and their passwords."""
+    """The agents and their passwords; `srtp`: of those for whom it is another one than for everybody."""
 
     agents: tuple[Agent, ...]
     passwords: dict[str, str] = field(default_factory=dict, repr=False)
+    srtp: Mapping[str, str] = field(default_factory=dict)
 
 
 def endpoint(text: str, what: str, mark: Mark | None = None) -> tuple[str, int]:
@@ -142,12 +144,13 @@ def load_config(path: Path) -> GatewayConfig:
         http_listen = _listen(http, report, default.http)
         _done(http)
         media = _section(f, "media", report)
-        address = _media_address(media, report)
-        ports = _ports(media, report, default.media_ports)
+        address = config_media.media_address(media, report)
+        ports = config_media.ports(media, report, default.media_ports)
         engine = media.choice("engine", tuple(ENGINES), default.media_engine)
         threads = media.integer("threads", default.media_threads, 1, 64)
         io = media.choice("io", IO, default.media_io)
-        codecs = _codecs(media, report, default.codecs)
+        codecs = config_media.codecs(media, report, default.codecs)
+        srtp = config_media.srtp(media, report, default.srtp)
         auto_gain = media.flag("auto_gain", default.auto_gain)
         _done(media)
         flows = tuple(base / name for name in f.texts("flows", ()))
@@ -185,6 +188,7 @@ def load_config(path: Path) -> GatewayConfig:
         media_threads=threads,
         media_io=io,
         codecs=codecs,
+        srtp=srtp,
         auto_gain=auto_gain,
         flows=flows,
         agents=base / agents if agents else None,
@@ -221,45 +225,12 @@ def _listen(f: Fields, report: Report, default: tuple[str, int]) -> tuple[str, i
         return default
 
 
-def _media_address(f: Fields, report: Report) -> str:
-    text: str = f.text("address", "auto")
-    if text != "auto" and not _is_address(text):
-        report.add("address of media can't be used", f.mark("address"), read=text, expected="auto or an IP address")
-    return text
-
-
-def _ports(f: Fields, report: Report, default: tuple[int, int]) -> tuple[int, int]:
-    text: str = f.text("ports", "")
-    if not text:
-        return default
-    first, _, last = text.partition("-")
-    if first.isdigit() and last.isdigit() and 1024 <= int(first) < int(last) <= 65535:
-        return int(first), int(last)
-    report.add(
-        "ports of media can't be used", f.mark("ports"), read=text, expected="such as 20000-29998, within 1024-65535"
-    )
-    return default
-
-
-def _codecs(f: Fields, report: Report, default: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of codecs in order of liking, each known and to be had on this machine."""
-    found: list[str] = []
-    for node in f.sequence("codecs"):
-        name = text_of(node) or node.shown()
-        if name not in CODECS:
-            report.unknown("codec", name, CODECS, node.mark)
-        elif missing := host.codec_missing(name):
-            report.add(f"codec {name} can't be used on this machine", node.mark, read=name, do=missing)
-        elif name not in found:
-            found.append(name)
-    return tuple(found) or default
-
-
 def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
     """Reads agents.yaml. Raises Findings or ConfigError."""
     report = Report(ConfigError)
     agents: list[Agent] = []
     passwords: dict[str, str] = {}
+    srtp: dict[str, str] = {}
     with Fields(read(path, ConfigError), report, "the agents' file") as f:
         for agent_id, node in f.named("agents", required=True):
             with Fields(node, report, f"agent {agent_id}") as g:
@@ -271,11 +242,13 @@ def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
                     report.add(
                         "no SIP user can be called so", node.mark, read=agent_id, expected="letters, digits, . _ or -"
                     )
+                if policy := config_media.srtp(g, report, ""):
+                    srtp[agent_id] = policy
                 queues = g.texts("queues", ())
                 skills = {skill: _level(level, skill, report) for skill, level in g.named("skills")}
             agents.append(Agent(agent_id, name, f"sip:{agent_id}@{domain}", skills, queues))
     report.settle(str(path))
-    return Roster(tuple(agents), passwords)
+    return Roster(tuple(agents), passwords, srtp)
 
 
 def _level(node: Node, skill: str, report: Report) -> int:

@@ -108,6 +108,7 @@ def _sound(data: Data) -> str:
     parts = [(f"MOS {_of(data, 'mos')}", "mos"), (f"{_of(data, 'loss')} % lost", "loss")]
     parts += [(f"jitter {_of(data, 'jitter_ms')} ms", "jitter_ms"), (f"round trip {_of(data, 'rtt_ms')} ms", "rtt_ms")]
     parts += [(f"{_of(data, 'remote_loss')} % lost on the way there", "remote_loss")]
+    parts += [(f"encrypted ({_of(data, 'srtp')})", "srtp")]
     return ", ".join([_of(data, "codec"), *(text for text, field in parts if field in data)])
 
 

@@ -47,6 +47,7 @@ class Leg:
         self._recording: TapRecording | None = None
         self.room: Room | None = None
         self.rate = WIRE_RATE
+        self.profile = ""
         self.closed = False
 
     def attach(
@@ -82,6 +83,7 @@ class Leg:
     def set_keys(self, profile: str, own: bytes, peer: bytes) -> None:
         """SRTP from now on: a profile of `host.PROFILES`, master key and salt of each side."""
         self._do("set_keys", profile, own, peer)
+        self.profile = profile
 
     def auto_gain(self, on: bool) -> None:
         """Make a quiet speaker louder for everybody who listens."""
@@ -218,7 +220,7 @@ class Leg:
 
     def quality(self) -> Quality | None:
         """How good the sound of the peer was so far, None where none came."""
-        return quality(self.stats())
+        return quality(self.stats(), self.profile)
 
     def close(self) -> None:
         """Free the port and finish the recording. A second call does nothing."""

@@ -108,7 +108,7 @@ def offer(
         protocol, keys = ("RTP/SAVP", srtp.offered()) if srtp.policy == REQUIRED else ("RTP/AVP", ())
         return SessionDescription((_stream(port, protocol, offered, direction, keys),), ip, origin=ip)
     place, ours, theirs = _audio(before)
-    keys = srtp.offered(ours.crypto) if ours.crypto or srtp.policy == REQUIRED else ()
+    keys = srtp.offered(ours.crypto) if ours.crypto else ()
     offered = numbered(offered, [*ours.codecs, *theirs.codecs])
     attributes = (_MUX,) if _MUX in ours.attributes else ()
     media = [_refused(stream) for stream in before[0].media]
@@ -275,7 +275,7 @@ def agreed(mine: SessionDescription, theirs: SessionDescription, codecs: Sequenc
         if codec is None:
             continue
         secured = crypto.settled(ours.crypto, stream.crypto)
-        if PROFILES[stream.protocol] and not secured:
+        if (PROFILES[stream.protocol] or ours.crypto) and not secured:
             continue
         named = {each.meaning for each in ours.codecs}
         keys = keys_beside(codec, (each for each in stream.codecs if each.meaning in named))
