@@ -54,7 +54,7 @@ class Negotiation:
         return self.agreed is not None and self.agreed.held
 
     def offer(self, direction: str = "sendrecv") -> SessionDescription:
-        """Our offer: a first one, or one that changes the call. An offer is either protected or not, so keys are offered
+        """Our offer: a first one, or one that changes a call. An offer is either protected or not, so keys are offered
         where SRTP is required, and where it is optional and nobody else hears them. Raises MediaError."""
         srtp = self.terms.srtp
         if self.secured and not self._pair and srtp.policy == crypto.OPTIONAL:

@@ -188,14 +188,14 @@ def take(
         used = _common(mine, other)
         ours = (*(codec for codec in ours if used and codec.same(used)), *ours)
         srtp = replace(srtp, policy=REQUIRED) if mine.crypto else srtp
-    flaws: list[tuple[bool, int, _Flaw]] = []
+    flaws: list[tuple[bool, bool, int, _Flaw]] = []
     for place in places:
         stream = theirs.media[place]
         found = _consider(stream, theirs.address_of(stream), ours, srtp)
         if isinstance(found, Codec):
             return place, found
-        flaws.append((stream.kind != "audio" or not stream.port, len(flaws), found))
-    flaw = min(flaws)[2] if flaws else _Flaw(304, "An offer has no stream")
+        flaws.append((not stream.port, stream.kind != "audio", len(flaws), found))
+    flaw = min(flaws)[-1] if flaws else _Flaw(304, "An offer has no stream")
     raise NotAcceptable(flaw.what, flaw.warning, f"{', '.join(codecs)} over RTP/AVP or RTP/SAVP")
 
 

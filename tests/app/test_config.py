@@ -34,6 +34,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
         "media_threads",
         "media_io",
         "codecs",
+        "srtp",
         "auto_gain",
         "recognizer",
         "recognizers",
@@ -64,6 +65,30 @@ def test_codecs_stand_in_order_of_liking(tmp_path: Path) -> None:
     found = load_config(path)
     assert found.codecs == ("L16", "PCMA")
     assert (found.media_threads, found.media_io, found.auto_gain) == (2, "plain", False)
+
+
+def test_media_is_encrypted_by_a_policy_of_the_gateway_and_of_agents(tmp_path: Path) -> None:
+    path, people = tmp_path / "gateway.yaml", tmp_path / "agents.yaml"
+    path.write_text("media: {srtp: required}\n")
+    people.write_text("agents:\n  ann: {password: x}\n  bob: {password: y, srtp: never}\n")
+    assert load_config(path).srtp == "required"
+    assert load_agents(people).srtp == {"bob": "never"}
+    path.write_text("media:\n  srtp: requierd\n")
+    people.write_text("agents:\n  ann: {password: x, srtp: 'yes'}\n")
+    with pytest.raises(Findings, match=r":2:9: srtp of media can't be used\n.*requierd\n.*\n.*did you mean: required"):
+        load_config(path)
+    with pytest.raises(Findings, match=r":2:28: srtp of agent ann can't be used"):
+        load_agents(people)
+
+
+def test_srtp_that_the_machine_has_not_got(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "srtp_missing", lambda profile: "libsrtp is missing; install pylibsrtp")
+    path = tmp_path / "gateway.yaml"
+    path.write_text("media: {srtp: required}\n")
+    with pytest.raises(Findings, match="srtp of media can't be used on this machine"):
+        load_config(path)
+    path.write_text("media: {srtp: optional}\n")
+    assert load_config(path).srtp == "optional"
 
 
 def test_codecs_that_nobody_knows_or_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
