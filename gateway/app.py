@@ -9,11 +9,11 @@ import json
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from gateway.calls.actions import Actions
 from gateway.calls.exchange import Exchange
+from gateway.calls.negotiation import Terms
 from gateway.calls.phones import Phones
 from gateway.calls.served import by_id, queues
 from gateway.calls.switchboard import Switchboard
@@ -40,6 +41,7 @@ from gateway.flow.model import Flow
 from gateway.flow.templates import fixed_texts
 from gateway.flow.understanding import lessons
 from gateway.media import host
+from gateway.media.addresses import Addresses
 from gateway.media.engine import MediaEngine
 from gateway.media.prompts import PromptStore
 from gateway.media.recorder import Recorder, repair
@@ -48,6 +50,7 @@ from gateway.observe.metrics import Metrics
 from gateway.routing import policy
 from gateway.sip.auth import Account
 from gateway.sip.config import SipConfig
+from gateway.sip.crypto import OPTIONAL, POLICIES, SUITES, Srtp
 from gateway.sip.edge import Edge
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.resolver import DnsResolver
@@ -82,6 +85,11 @@ class Gateway:
         self.roster = Roster(())
         self.trunks = Trunks()
         self.seen: dict[Path, float] = {}
+        self.addresses = Addresses(
+            tuple(dict.fromkeys(each.host for each in config.sip.listen)),
+            () if config.media_address == "auto" else (config.media_address,),
+            config.sip.outside,
+        )
         self.exchange: Exchange
         self.sip: Edge
         self.http_port = 0
@@ -143,11 +151,11 @@ class Gateway:
             self.console.print(f"[yellow]{short}[/]", highlight=False, soft_wrap=True)
 
     def _exchange(self, store: SqliteStore, media: MediaEngine, recordings: Path) -> Exchange:
+        terms = self._terms()
+        protected = {policy: replace(terms, srtp=replace(terms.srtp, policy=policy)) for policy in POLICIES}
         return Exchange(
             clock=self.clock,
-            switchboard=Switchboard(
-                media, self.config.sip.host, self.config.media_ports, self._address_towards, self.config.codecs
-            ),
+            switchboard=Switchboard(media, self.addresses, self.config.media_ports, terms),
             ears=self._ears,
             prompts=self._prompts,
             understand=self._understand,
@@ -157,7 +165,11 @@ class Gateway:
             recordings=recordings,
             numbers=dialled.numbers(self.flows.values()),
             dids=self.trunks.dids,
-            trunk_codecs={trunk.name: trunk.codecs for trunk in self.trunks.trunks if trunk.codecs},
+            trunk_terms={
+                trunk.name: replace(protected[trunk.srtp or terms.srtp.policy], codecs=trunk.codecs or terms.codecs)
+                for trunk in self.trunks.trunks
+            },
+            agent_terms={agent: protected[policy] for agent, policy in self.roster.srtp.items()},
             flows=self.flows,
             agents={agent.id: agent for agent in self.roster.agents},
             routing_state=policy.start(queues(self.flows.values())),
@@ -216,12 +228,13 @@ class Gateway:
             registrar=config.registrar,
             trunks=self.trunks.trunks,
             outside=self.trunks.destinations,
-            codecs=config.codecs,
+            codecs=tuple(dict.fromkeys([*config.codecs, *(c for trunk in self.trunks.trunks for c in trunk.codecs)])),
+            srtp=OPTIONAL,  # the exchange refuses what the gateway, a trunk or an agent does not take
             defence=config.defence,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
         listen = config.sip.listen
-        endpoint = Endpoint(config.sip.applied(settings, self._own_address))
+        endpoint = Endpoint(config.sip.applied(settings, self.addresses.own))
         resolver = DnsResolver(
             tuple(dict.fromkeys(each.transport for each in listen)),
             tuple(dict.fromkeys("AAAA" if ":" in each.host else "A" for each in listen)),
@@ -308,27 +321,10 @@ class Gateway:
                 times[path] = path.stat().st_mtime
         return times
 
-    def _address_towards(self, peer: str) -> str:
-        """The IP address that media from `peer` can reach: the configured one, the advertised one for a peer on the
-        other side of a NAT, else this machine's own."""
-        if self.config.media_address != "auto":
-            return self.config.media_address
-        return self.config.sip.outside(peer) or self._own_address(peer)
-
-    def _own_address(self, peer: str) -> str:
-        """The configured media address, or this machine's own address on the way to `peer`; nothing is sent."""
-        six = ":" in peer
-        configured, host = self.config.media_address, self.config.sip.host
-        if configured != "auto" and (":" in configured) is six:
-            return configured
-        if not six and host != "0.0.0.0":
-            return host
-        with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            try:
-                sock.connect((peer, 9))
-            except OSError:
-                return "::1" if six else "127.0.0.1"
-            return str(sock.getsockname()[0])
+    def _terms(self) -> Terms:
+        """What may be agreed with everybody: encrypted by what libsrtp there is."""
+        suites = tuple(suite for suite in SUITES if not host.srtp_missing(suite))
+        return Terms(self.config.codecs, Srtp(self.config.srtp, suites))
 
 
 def recordings_of(config: GatewayConfig) -> Path:
@@ -357,10 +353,6 @@ def _servable(config: GatewayConfig) -> None:
     if not config.flows:
         raise ConfigError(
             "there is no flow to serve", do=f"name one under flows: in {config.file or 'gateway.yaml'}, or with --flow"
-        )
-    if not config.sip.host:
-        raise ConfigError(
-            "calls are carried over IPv4 only, and no listener has an IPv4 address", expected="such as 0.0.0.0:5060"
         )
 
 

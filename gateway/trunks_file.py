@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway import config_media
 from gateway.core.errors import ConfigError
 from gateway.flow.dialled import Dids, Number
 from gateway.flow.fields import Fields, Report, duration_of, text_of
@@ -21,7 +22,6 @@ from gateway.sip.trunks import PRIVACY, Destinations, RegisterAs, Trunk
 from gateway.sip.uri import hostport, ip_of
 
 TRANSPORTS = ("udp", "tcp", "tls")
-SRTP = ("never", "optional", "required")
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?")
@@ -80,7 +80,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
         account=account,
         credentials=(credentials,) if credentials else (),
         codecs=_codecs(g, report),
-        srtp=g.choice("srtp", SRTP, "optional"),
+        srtp=config_media.srtp(g, report, ""),
         country=country,
         number_format=g.choice("number_format", FORMATS, "as_is"),
         caller_id=e164(g.text("caller_id", ""), country),

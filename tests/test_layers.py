@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     **dict.fromkeys(("native", "core"), 0),
     **dict.fromkeys(("sip", "media", "webrtc", "speech", "flow", "routing", "store", "observe"), 1),
-    **dict.fromkeys(("config_listen", "config_network"), 1.5),
+    **dict.fromkeys(("config_listen", "config_network", "config_media"), 1.5),
     **dict.fromkeys(("calls", "config", "trunks_file"), 2),
     **dict.fromkeys(("desk", "lab"), 3),
     "app": 4,
@@ -60,7 +60,7 @@ def owner(name: str) -> str | None:
         return "native"
     if parts[0] != "gateway" or len(parts) == 1 or parts[1].startswith("__version"):
         return None
-    return "config" if parts[1].startswith("config_") else parts[1]
+    return "config" if parts[1].startswith("config_") and parts[1] not in FLOORS else parts[1]
 
 
 def downward(here: str, name: str) -> str | None:

@@ -92,12 +92,6 @@ class AgentSide(Owner):
         if agent is None:
             self.hang_up("no longer offered")
             return
-        try:
-            self.driver.exchange.switchboard.attach(party, media)
-        except TrunklineError as error:
-            self.hang_up("no common codec")
-            self.driver.feed(m.AgentFailed(agent, error.what))
-            return
         self.driver.feed(m.AgentAnswered(agent))
 
     def failed(self, party: Party, reason: str) -> None:

@@ -15,11 +15,12 @@ from gateway.calls import reducer
 from gateway.calls.actions import Actions
 from gateway.calls.driver import CallDriver
 from gateway.calls.durable import within
+from gateway.calls.negotiation import SECURED, Terms
 from gateway.calls.party import Owner, Party
 from gateway.calls.switchboard import Switchboard
 from gateway.calls.words import expected
 from gateway.core.clock import Clock
-from gateway.core.errors import StoreError, TrunklineError
+from gateway.core.errors import SipError, StoreError, TrunklineError
 from gateway.core.ids import uuid7
 from gateway.core.ports import Ranked
 from gateway.flow import dialled
@@ -47,8 +48,9 @@ RECORD_S = 2.0
 
 @dataclass(slots=True)
 class Exchange:
-    """`numbers` maps dialled users to flows ("*" is any other), `dids` those of each trunk; `trunk_codecs`: what a
-    trunk may agree, where it has codecs of its own; `flows` holds the newest version of each by id."""
+    """`numbers` maps dialled users to flows ("*" is any other), `dids` those of each trunk; `trunk_terms`,
+    `agent_terms`: what may be agreed with some of them, where that is not what may be with everybody; `flows` holds the
+    newest version of each by id."""
 
     clock: Clock
     ears: Ears
@@ -65,15 +67,16 @@ class Exchange:
     routing_state: RoutingState
     max_calls: int = 200
     dids: Mapping[str, Dids] = field(default_factory=dict)
-    trunk_codecs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trunk_terms: Mapping[str, Terms] = field(default_factory=dict)
+    agent_terms: Mapping[str, Terms] = field(default_factory=dict)
     on_write: Callable[[m.Call, str, dict[str, object]], None] | None = None
     calls: dict[str, CallDriver] = field(default_factory=dict)
     draining: bool = False
     _inbox: deque[tuple[CallDriver, m.CallEvent]] = field(default_factory=deque)
     _busy: bool = False
     _timer: asyncio.TimerHandle | None = None
-    _phones: dict[str, Place] = field(default_factory=dict)
-    """Where each agent's phone signals from."""
+    _phones: dict[str, dict[str, Place]] = field(default_factory=dict)
+    """Where each agent's phones signal from, by contact, the newest last."""
     _queued_at: dict[str, float] = field(default_factory=dict)
     _hints: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -149,7 +152,7 @@ class Exchange:
             self.switchboard.endpoint.reject(event.call, 503, "Service Unavailable")
             return
         try:
-            caller = self.switchboard.open(Owner(), event.source, codecs=self.trunk_codecs.get(event.trunk or "", ()))
+            caller = self.switchboard.open(Owner(), event.source, offer=event.offer, terms=self._terms(event))
         except TrunklineError as error:
             log.error("no leg for a call", extra={"fields": {"error": str(error)}})
             self.switchboard.endpoint.reject(event.call, 503, "Service Unavailable")
@@ -162,6 +165,10 @@ class Exchange:
             self.switchboard.endpoint.reject(event.call, 488, error.what)
             return
         self._begin(event, flow, number, caller, local)
+
+    def _terms(self, event: sip.CallOffered) -> Terms | None:
+        agent = self._agent_of(event.aor) if event.aor else None
+        return self.agent_terms.get(agent.id) if agent else self.trunk_terms.get(event.trunk or "")
 
     def _begin(
         self, event: sip.CallOffered, flow: Flow, number: Number, caller: Party, local: sdp.SessionDescription
@@ -208,12 +215,16 @@ class Exchange:
     def _contact_up(self, event: sip.ContactUp) -> None:
         agent = self._agent_of(event.aor)
         if agent:
-            self._phones[agent.id] = event.source
+            phones = self._phones.setdefault(agent.id, {})
+            phones.pop(event.contact, None)
+            phones[event.contact] = event.source
             self.metrics.agent(agent.id, up=True)
             self.route(routing.AgentUp(agent))
 
     def _contact_down(self, event: sip.ContactDown) -> None:
         agent = self._agent_of(event.aor)
+        if agent:
+            self._phones.get(agent.id, {}).pop(event.contact, None)
         if agent and not event.left:
             self.metrics.agent(agent.id, up=False)
             self.route(routing.AgentDown(agent.id, event.reason))
@@ -224,8 +235,13 @@ class Exchange:
     # --- what drivers ask for -------------------------------------------------------------------------------------
 
     def open_phone(self, owner: Owner, agent: str, near: Leg) -> Party:
-        """A party for an agent's phone that is to be called. Raises MediaError or PortBusy."""
-        return self.switchboard.open(owner, self._phones[agent], near=near, agent=agent)
+        """A party for an agent's phone that is to be called. All phones get one offer: that for the newest, or for one
+        whose signalling others may hear. Raises MediaError, PortBusy, or SipError where there is no phone."""
+        phones = list(self._phones.get(agent, {}).values())
+        if not phones:
+            raise SipError("The agent has no phone that is registered", read=agent)
+        place = next((phone for phone in phones if phone.transport not in SECURED), phones[-1])
+        return self.switchboard.open(owner, place, near=near, agent=agent, terms=self.agent_terms.get(agent))
 
     def ring(self, party: Party, agent: routing.Agent, call: m.Call, about: Mapping[str, str]) -> None:
         """Calls the agent's phone; the call's story goes along as headers. Raises SipError."""

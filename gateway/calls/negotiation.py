@@ -89,6 +89,13 @@ class Negotiation:
         if self._offered:
             self._pair, self._offered = (self._offered, theirs), None
 
+    def retreat(self) -> bool:
+        """Our first offer was refused: whether it had keys that it can do without. The next one has none."""
+        if self._pair or not self.secured or self.terms.srtp.policy != crypto.OPTIONAL:
+            return False
+        self.secured = False
+        return True
+
     def _attach(self, media: Agreed) -> None:
         """Keys first, so that no packet leaves in the clear. A peer that hears nowhere is where it was before."""
         before = self.agreed

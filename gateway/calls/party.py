@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from gateway.calls.negotiation import Negotiation
 from gateway.media.leg import Leg
 from gateway.sip.events import TransferAsked
 from gateway.sip.offer_answer import Agreed
@@ -47,13 +50,21 @@ class Owner:
 
 @dataclass(eq=False, slots=True)
 class Party:
-    """`sip` is the handle of its SIP call, empty before there is one; `place` is where it signals from,
-    `codecs` what may be agreed with it. `agent`: whose phone it is. `held`: it does not listen."""
+    """`sip` is the handle of its SIP call, empty before there is one; `place` is where it signals from, `media` what is
+    agreed with it. `agent`: whose phone it is. `invited`: how it was called, where we called it."""
 
     owner: Owner
-    leg: Leg
     place: Place
-    codecs: tuple[str, ...]
+    media: Negotiation
     agent: str | None = None
     sip: str = ""
-    held: bool = field(default=False)
+    invited: tuple[str, Mapping[str, Any]] | None = None
+
+    @property
+    def leg(self) -> Leg:
+        return self.media.leg
+
+    @property
+    def held(self) -> bool:
+        """It does not listen."""
+        return self.media.held

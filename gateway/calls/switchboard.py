@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.calls.lifeline import Lifelines
+from gateway.calls.negotiation import SECURED, Negotiation, Terms, peer_address
 from gateway.calls.party import Owner, Party
 from gateway.core.errors import TrunklineError
+from gateway.media.addresses import Addresses
 from gateway.media.engine import MediaEngine
 from gateway.media.leg import Leg
 from gateway.sip import events as sip
-from gateway.sip import offer_answer
 from gateway.sip.edge import Edge
 from gateway.sip.offer_answer import Agreed
 from gateway.sip.place import Place
@@ -23,26 +24,22 @@ CALLER_SILENCE_S = 30.0
 phone may suppress silence, so it is asked less often."""
 
 
+UNUSABLE = "no common codec"
+"""What an owner is told where an answer can't be carried out."""
+
+
 class Switchboard:
-    """`address_towards` gives this machine's address as a peer (an IP address) can reach it: put into SDP. `codecs` may
-    be agreed, in order of liking. The composition root sets `endpoint` before the first event."""
+    """`addresses` are this machine's for media, on `ports`; `terms` are what may be agreed with everybody. The
+    composition root sets `endpoint` before the first event."""
 
     endpoint: Edge
 
-    def __init__(
-        self,
-        media: MediaEngine,
-        bind: str,
-        ports: tuple[int, int],
-        address_towards: Callable[[str], str],
-        codecs: tuple[str, ...] = ("PCMU", "PCMA"),
-    ) -> None:
+    def __init__(self, media: MediaEngine, addresses: Addresses, ports: tuple[int, int], terms: Terms) -> None:
         self.media = media
-        self.codecs = codecs
+        self.addresses = addresses
+        self.terms = terms
         self.parties: dict[str, Party] = {}
-        self._bind = bind
         self._ports = ports
-        self._address_towards = address_towards
         self._lifelines = Lifelines(lambda phone: self.endpoint.options(phone))
 
     # --- parties --------------------------------------------------------------------------------------------------
@@ -54,12 +51,15 @@ class Switchboard:
         *,
         near: Leg | None = None,
         agent: str | None = None,
-        codecs: tuple[str, ...] = (),
+        offer: SessionDescription | None = None,
+        terms: Terms | None = None,
     ) -> Party:
-        """A party with a fresh leg, on the thread of `near`. `codecs`: what may be agreed with it, where that is not
-        what may be with everybody. Raises MediaError or PortBusy."""
-        leg = self.media.open_leg(self._bind, self._ports, near=near)
-        return Party(owner, leg, place, codecs or self.codecs, agent)
+        """A party with a fresh leg, on the thread of `near`, of the family that the `offer` needs. `terms`: what may be
+        agreed with it, where that is not what may be with everybody. Raises MediaError or PortBusy."""
+        peer = peer_address(offer, place)
+        leg = self.media.open_leg(self.addresses.bind(peer), self._ports, near=near)
+        media = Negotiation(leg, peer, self.addresses, terms or self.terms, place.transport in SECURED)
+        return Party(owner, place, media, agent)
 
     def called(self, party: Party, sip_call: str) -> None:
         """From now on what SIP tells of this call goes to the party's owner."""
@@ -68,32 +68,31 @@ class Switchboard:
 
     def invite(self, party: Party, target: str, **options: Any) -> None:
         """Calls `target`; `options` as Endpoint.invite takes them. Raises SipError."""
-        offer = offer_answer.offer(self._address_towards(party.place.ip), party.leg.port, party.codecs)
-        self.called(party, self.endpoint.invite(target, offer, **options))
+        party.invited = target, options
+        self.called(party, self.endpoint.invite(target, party.media.offer(), **options))
 
     def describe(self, party: Party, offer: SessionDescription | None) -> SessionDescription:
-        """Our answer, with the leg attached to what it settles; our offer where they made none. Raises SipError."""
-        address = self._address_towards(party.place.ip)
-        if offer is None:  # late offer: ours goes into the 200, theirs comes with the ACK
-            return offer_answer.offer(address, party.leg.port, party.codecs)
-        answer = offer_answer.answer(offer, address, party.leg.port, party.codecs)
-        self.attach(party, offer_answer.agreed(answer, offer, party.codecs))
+        """Our answer, with the leg attached to what it settles; our offer where they made none: then theirs comes with
+        the ACK. Raises SipError or MediaError."""
+        if offer is None:
+            return party.media.offer()
+        before = party.held
+        answer = party.media.answer(offer)
+        self._held(party, before)
         return answer
 
-    def attach(self, party: Party, media: Agreed) -> None:
-        """Points a party's leg at what offer and answer settled."""
-        party.leg.attach(
-            media.ip,
-            media.port,
-            media.payload,
-            media.dtmf_payload,
-            send=media.send,
-            receive=media.receive,
-            codecs=media.codecs,
-            noise_payload=media.noise_payload,
-            rtcp_port=media.rtcp_port,
-        )
-        before, party.held = party.held, media.held
+    def _settle(self, party: Party, answer: SessionDescription, media: Agreed) -> bool:
+        """Our offer was answered. False where that can't be carried out: then the party is gone."""
+        before = party.held
+        try:
+            party.media.answered(answer, media)
+        except TrunklineError as error:
+            self.hang_up(party, error.what)
+            return False
+        self._held(party, before)
+        return True
+
+    def _held(self, party: Party, before: bool) -> None:
         if before != party.held:
             party.owner.holds(party)
 
@@ -137,9 +136,10 @@ class Switchboard:
             self.endpoint.reject_transfer(event.transfer, 603)
 
     def _confirmed(self, party: Party, event: sip.CallConfirmed) -> None:
-        if event.media is not None:
-            self.attach(party, event.media)
-        party.owner.confirmed(party)
+        if event.answer and event.media and not self._settle(party, event.answer, event.media):
+            party.owner.left(party, False, UNUSABLE)
+        else:
+            party.owner.confirmed(party)
 
     def _over(self, party: Party, event: sip.CallEnded) -> None:
         self._gone(party)
@@ -151,7 +151,15 @@ class Switchboard:
 
     def _failed(self, party: Party, event: sip.CallFailed) -> None:
         self._gone(party)
-        party.owner.failed(party, f"{event.status} {event.reason}")
+        reason = f"{event.status} {event.reason}"
+        if event.status == 488 and party.invited and party.media.retreat():
+            target, options = party.invited
+            try:
+                self.invite(party, target, **options)
+                return
+            except TrunklineError as error:
+                reason = error.what
+        party.owner.failed(party, reason)
 
     def _gone(self, party: Party) -> None:
         self.parties.pop(party.sip, None)
@@ -161,7 +169,10 @@ class Switchboard:
         party.owner.rings(party)
 
     def _answered(self, party: Party, event: sip.CallAnswered) -> None:
-        party.owner.answered(party, event.media)
+        if self._settle(party, event.answer, event.media):
+            party.owner.answered(party, event.media)
+        else:
+            party.owner.failed(party, UNUSABLE)
 
     def _changed(self, party: Party, event: sip.OfferChanged) -> None:
         try:
@@ -170,7 +181,8 @@ class Switchboard:
             self.endpoint.reject_change(event.call)
 
     def _change_answered(self, party: Party, event: sip.ChangeAnswered) -> None:
-        self.attach(party, event.media)
+        if not self._settle(party, event.answer, event.media):
+            party.owner.left(party, False, UNUSABLE)
 
     def _digit(self, party: Party, event: sip.InfoDigit) -> None:
         party.owner.key(party, event.digit)

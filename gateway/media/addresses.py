@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.core.errors import MediaError
@@ -20,10 +21,11 @@ def family(ip: str) -> int:
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """`hosts`: the IP addresses that the gateway listens on, 0.0.0.0 or :: for all. `told`: what peers are told in
-    place of the machine's own address, at most one of each family."""
+    place of those, one of a family; `outside` gives what a peer beyond a NAT is told, "" where there is none."""
 
     hosts: tuple[str, ...] = ("127.0.0.1",)
     told: tuple[str, ...] = ()
+    outside: Callable[[str], str] = lambda peer: ""
 
     def bind(self, peer: str) -> str:
         """Where a leg listens that speaks with `peer`, an IP address. Raises MediaError where the gateway listens to no
@@ -41,18 +43,23 @@ class Addresses:
         return found
 
     def towards(self, peer: str) -> str:
-        """The address that `peer` is told: the configured one of its family, the one listened on, or this machine's own
-        on the way there. Nothing is sent. Raises MediaError as bind does."""
+        """The address that `peer` is told. Raises MediaError as bind does."""
+        self.bind(peer)
+        return self._told(peer) or self.outside(peer) or self.own(peer)
+
+    def own(self, peer: str) -> str:
+        """The address that a peer on this side of a NAT is told: the configured one, the one listened on, or this
+        machine's own on the way there. Nothing is sent. Raises MediaError as bind does."""
         wanted = family(peer)
-        bound = self.bind(peer)
-        for told in self.told:
-            if family(told) == wanted:
-                return told
-        if bound != ANY[wanted]:
-            return bound
+        known = self._told(peer) or self.bind(peer)
+        if known != ANY[wanted]:
+            return known
         with socket.socket(socket.AF_INET6 if wanted == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.connect((peer, 9))
             except OSError:
                 return LOOPBACK[wanted]
             return str(ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]))
+
+    def _told(self, peer: str) -> str:
+        return next((told for told in self.told if family(told) == family(peer)), "")

@@ -47,7 +47,7 @@ class Trunk:
     account: Account | None = None
     credentials: tuple[Account, ...] = ()
     codecs: tuple[str, ...] = ()
-    srtp: str = "optional"
+    srtp: str = ""
     country: str | None = None
     number_format: str = "as_is"
     caller_id: str = ""

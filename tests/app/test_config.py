@@ -179,17 +179,10 @@ def test_agents_who_could_never_register_are_named(tmp_path: Path) -> None:
     assert "read: bo b" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        (GatewayConfig(), "there is no flow to serve"),
-        (GatewayConfig(flows=(Path("bank.yaml"),), sip=SipListen.at("::1", 5060)), "IPv4 only"),
-    ],
-)
-async def test_a_gateway_that_could_serve_nobody_does_not_start(config: GatewayConfig, said: str) -> None:
+async def test_a_gateway_that_could_serve_nobody_does_not_start() -> None:
     async with AsyncExitStack() as stack:
-        with pytest.raises(ConfigError, match=said):
-            await Gateway(config, Console()).open(stack)
+        with pytest.raises(ConfigError, match="there is no flow to serve"):
+            await Gateway(GatewayConfig(), Console()).open(stack)
 
 
 def test_name_servers_are_addresses_with_or_without_a_port(tmp_path: Path) -> None:

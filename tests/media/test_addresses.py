@@ -37,6 +37,12 @@ def test_what_is_told_holds_for_its_own_family() -> None:
     assert behind.towards(V6) == V6
 
 
+def test_a_peer_beyond_the_nat_is_told_another_address_than_one_on_this_side() -> None:
+    behind = Addresses(("10.0.0.1",), outside=lambda peer: "203.0.113.5" if peer == "198.51.100.7" else "")
+    assert (behind.towards("198.51.100.7"), behind.towards("10.0.0.9")) == ("203.0.113.5", "10.0.0.1")
+    assert behind.own("198.51.100.7") == "10.0.0.1"
+
+
 def test_no_way_there_tells_the_machines_own(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: socket.socket, address: object) -> None:
         raise OSError("Network is unreachable")
