@@ -24,7 +24,7 @@ NATIVE_SOURCES := $(wildcard setup.py native/*.pyx native/*.pxd native/*.h)
 
 # Debian packages of the SIP programs and recordings that the tests meet, and one file each by which it is known.
 PEER_FILES := libspandsp2:/usr/lib/x86_64-linux-gnu/libspandsp.so.2 libopus0:/usr/lib/x86_64-linux-gnu/libopus.so.0 \
-  rtpengine-daemon:/usr/bin/rtpengine openssl:/usr/bin/openssl \
+  rtpengine-daemon:/usr/bin/rtpengine openssl:/usr/bin/openssl nodejs:/usr/bin/node npm:/usr/bin/npm \
   sip-tester:/usr/bin/sipp baresip-core:/usr/bin/baresip sipsak:/usr/bin/sipsak sox:/usr/bin/sox opus-tools:/usr/bin/opusdec \
   asterisk-core-sounds-en-wav:/usr/share/asterisk/sounds/en_US_f_Allison/vm-goodbye.wav \
   pocketsphinx-testdata:/usr/share/pocketsphinx/test/data/goforward.raw
@@ -49,7 +49,7 @@ lint: $(VENV)/.tools $(VENV)/.native
 	$(VENV)/bin/mypy || status=1; \
 	exit $$status
 
-test: $(VENV)/.tools $(VENV)/.models peers
+test: $(VENV)/.tools $(VENV)/.models peers $(VENV)/.jssip
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PY) -m pytest $(ARGS) || status=1; \
@@ -102,6 +102,13 @@ peers:
 	fi; \
 	echo "Missing, and the tests that need them are skipped by name (they fail where CI is set):$$missing"; \
 	echo "As root: apt-get install$$missing"
+
+# JsSIP, the tests' phone over WebSocket, from npm's registry.
+$(VENV)/.jssip: tests/peers/jssip/package.json | $(PY) peers
+	@command -v npm >/dev/null || { echo "npm is missing, and the tests that need JsSIP are skipped by name (they fail where CI is set)"; exit 0; }; \
+	echo "Installing JsSIP, which the tests call with over WebSocket"; \
+	mkdir -p $(VENV)/node && cp $< $(VENV)/node/ && \
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(VENV)/node && touch $@
 
 # Freeze what a working environment holds. Run it after a deliberate upgrade, then make test.
 constraints: $(VENV)/.tools

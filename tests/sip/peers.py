@@ -99,7 +99,7 @@ class Sipp:
         )
         self = cls(process, port, folder)
         if target is None:
-            await listening(port)
+            await listening(port, "tcp" if "-t" in more else "udp")
         return self
 
     async def done(self) -> int:
@@ -123,17 +123,17 @@ def modules_of_baresip() -> str:
     return str(next((place for place in places if place.is_dir()), places[0]))
 
 
-async def listening(port: int) -> None:
-    """Waits until some process has a UDP port."""
+async def listening(port: int, protocol: str = "udp") -> None:
+    """Waits until some process has a port."""
     for _ in range(500):
-        if bound(port):
+        if bound(port, protocol):
             return
         await asyncio.sleep(0.02)
-    raise TimeoutError(f"nothing listens on UDP port {port}")
+    raise TimeoutError(f"nothing listens on {protocol} port {port}")
 
 
-def bound(port: int) -> bool:
-    return f":{port:04X} " in Path("/proc/net/udp").read_text()
+def bound(port: int, protocol: str = "udp") -> bool:
+    return f":{port:04X} " in Path(f"/proc/net/{protocol}").read_text()
 
 
 class Baresip:
