@@ -62,7 +62,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
     transport = g.choice("transport", TRANSPORTS, "")
     server = _host(g, "server", transport, report)
     addresses = _addresses(g, report)
-    register = _register(g, server, report)
+    register = _register(g, report)
     account = _account(g, "account", report)
     credentials = _account(g, "credentials", report)
     if not (server or addresses or account) and not g.broken:
@@ -75,6 +75,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
         name,
         addresses,
         server=server,
+        domain=g.text("domain", ""),
         outbound_proxy=_host(g, "outbound_proxy", transport, report),
         register=register,
         account=account,
@@ -150,23 +151,17 @@ def _listed(g: Fields, key: str) -> list[Node]:
     return node.value if isinstance(node.value, list) else [node]
 
 
-def _register(g: Fields, server: str, report: Report) -> RegisterAs | None:
+def _register(g: Fields, report: Report) -> RegisterAs | None:
     node = g.node_of("register")
     if node is None or node.value is None:
         return None
     with Fields(node, report, f"register of {g.what}") as h:
         user = h.text("user") or ""
         login = Account(h.text("auth_user", "") or user, _password(h, report))
-        domain = h.text("domain", "") or server.removeprefix("sip:").partition(";")[0].rpartition("@")[2]
         expires = int(h.duration("expires", 600.0, 30.0))
     if "server" not in g.node.value and not h.broken:
         report.add(f"{g.what} registers nowhere", node.key_mark, expected="server: of the registrar")
-    return RegisterAs(user, _without_port(domain), login, expires) if user else None
-
-
-def _without_port(host: str) -> str:
-    match = _HOST.fullmatch(host)
-    return match[1] if match else host
+    return RegisterAs(user, login, expires) if user else None
 
 
 def _account(g: Fields, key: str, report: Report) -> Account | None:

@@ -50,7 +50,7 @@ class Admission:
 
     def trunk(self, request: Request, source: Place) -> Trunk | None:
         """The trunk a request comes by, as far as its source tells."""
-        return self.stack.trunks.caller(source.ip, source.flow if source.reliable else 0, request.target)
+        return self.stack.trunks.caller(source.ip, request.target)
 
     def account(self, transaction: Transaction, request: Request) -> Account | None:
         """The account whose credentials a request carries; otherwise it was challenged or refused. An account that

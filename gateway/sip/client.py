@@ -6,22 +6,50 @@ from collections.abc import Callable
 
 from gateway.sip import grammar
 from gateway.sip.auth import Account
-from gateway.sip.events import OptionsAnswered, Registered, RegisterFailed
+from gateway.sip.events import Registered, RegisterFailed
 from gateway.sip.message import Header, Request, Response
 from gateway.sip.place import Place
+from gateway.sip.sent import Sent
 from gateway.sip.stack import HERE, Credentials, Stack
 from gateway.sip.timers import Alarm
 from gateway.sip.uri import Uri, hostport, parse_uri
 
+Told = Callable[[Registered | RegisterFailed], None]
+
 _LONGEST_RETRY_S = 1800.0
 _FIRST_RETRY_S = 15.0
-_HOPELESS = frozenset((401, 403, 404, 405, 407, 420))
+_LATER_RETRY_S = 300.0
+_HOPELESS = frozenset((401, 403, 404, 405, 407, 416, 420))
+"""Answers that hold until somebody changes something: asked again seldom, so that no account is locked for it."""
+
+_REFRESH = 0.9
+"""Part of its life after which a registration is refreshed."""
+
+_LONGEST_RETRY_AFTER_S = 3600
 
 
 class Registration:
-    """One address of ours at a registrar. Refreshed at nine tenths of its life; on failure tried again, ever later."""
+    """One address of ours at a registrar, kept alive: refreshed in time, tried again ever later where it fails, at once
+    where the connection that it came by is lost (RFC 5626 section 4.5). `place`: where it was last answered;
+    `service_route`: what calls by that registrar are to carry as Route (RFC 3608)."""
 
-    def __init__(self, stack: Stack, handle: str, registrar: Uri, aor: Uri, account: Account, expires: int) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        handle: str,
+        registrar: Uri,
+        aor: Uri,
+        account: Account,
+        expires: int,
+        *,
+        user: str = "",
+        line: str = "",
+        to: Uri | None = None,
+        proxy: Uri | None = None,
+        tell: Told | None = None,
+    ) -> None:
+        """`user`: that of our contact, the account's by default; `line`: a token in it that calls to it bring back;
+        `to`: where requests go, where that is not the registrar's own address; `proxy`: by whom they go there."""
         self.stack = stack
         self.handle = handle
         self.registrar = registrar
@@ -29,96 +57,133 @@ class Registration:
         self.expires = expires
         self.leaving = False
         self.standing = False
-        self._user = account.user
+        self.place: Place | None = None
+        self.service_route: tuple[str, ...] = ()
+        self.line = line
+        self._proxy = proxy
+        self._to = proxy or to or registrar
+        self._tell: Told = tell or stack.emit
+        self._user = user or account.user
         self._login = Credentials(stack, (account,))
         self._call_id = f"{stack.token()}@{stack.config.host}"
         self._tag = stack.token()
         self._seq = 0
         self._failures = 0
         self._alarm: Alarm | None = None
+        self._sent: Sent | None = None
 
-    def send(self) -> None:
+    def send(self, onward: list[Place | Uri] | None = None) -> None:
+        """`onward`: where a repetition goes. A refresh stays where the registration stands while that answers."""
         self._seq += 1
+        to = onward or [*((self.place,) if self.place and self.standing else ()), self._to]
+        line = f";line={self.line}" if self.line else ""
         headers: list[Header] = [
+            *([("Route", f"<{self._proxy};lr>")] if self._proxy else []),
             ("Max-Forwards", "70"),
             ("From", f"<{self.aor}>;tag={self._tag}"),
             ("To", f"<{self.aor}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._seq} REGISTER"),
-            ("Contact", f"<sip:{self._user}@{HERE}>"),
+            ("Contact", f"<{Uri('sip', self._user, HERE)}{line}>"),
             ("Expires", "0" if self.leaving else str(self.expires)),
+            ("Supported", "path"),
             ("User-Agent", self.stack.config.user_agent),
             *self._login.headers("REGISTER", str(self.registrar)),
         ]
+        seq = self._seq
         request = Request("REGISTER", str(self.registrar), headers)
-        self.stack.request(request, self.registrar, self._heard)
+        sent = self.stack.request(request, to, lambda r: self._heard(seq, r))
+        if seq == self._seq:
+            self._sent = sent
 
     def leave(self) -> None:
         """Unregisters, where it is registered."""
-        if self._alarm:
-            self._alarm.cancel()
+        self._quiet()
         if not self.leaving:
             self.leaving = True
             if self.standing:
                 self.send()
 
-    def _heard(self, response: Response) -> None:
+    def disconnected(self, place: Place) -> None:
+        """A connection is gone; where the registration came by it, it has to be made anew."""
+        mine = self.place
+        if mine and mine.reliable and mine[:3] == place[:3] and self.standing and not self.leaving:
+            self.standing = False
+            retry = self.stack.rng.uniform(0.0, 1.0)
+            self._tell(RegisterFailed(self.handle, 430, "Connection Lost", retry))
+            self._again(retry)
+
+    def _heard(self, seq: int, response: Response) -> None:
         status = response.status
-        if status < 200:
+        if status < 200 or seq != self._seq:
             return
         if status in (401, 407) and self._login.take(response):
-            self.send()
+            self.send(self._sent.onward if self._sent else None)
             return
         least = grammar.number(response.get("Min-Expires"), 86400)
         if status == 423 and least and least > self.expires and not self.leaving:
             self.expires = least
-            self.send()
+            self.send(self._sent.onward if self._sent else None)
             return
         self._login.settled()
         if self.leaving:
             self.standing = False
         elif status < 300:
-            self._stands(self._granted(response))
+            self._stands(response)
         else:
-            self._failed(status, grammar.clean(response.reason))
+            self._failed(response)
+
+    def _stands(self, response: Response) -> None:
+        self._failures = 0
+        self.standing = True
+        if self._sent and self._sent.transaction:
+            self.place = self._sent.transaction.destination
+        self.service_route = tuple(grammar.clean(item) for item in response.items("Service-Route"))
+        seconds = self._granted(response)
+        self._again(max(1.0, seconds * _REFRESH))
+        self._tell(Registered(self.handle, seconds))
 
     def _granted(self, response: Response) -> int:
         """Seconds our own contact got, among all the registrar lists."""
-        port = self.stack.config.port
-        for contact in response.contacts if response.get("Contact") not in (None, "*") else ():
-            if contact.uri.user == self._user and (contact.uri.port or 5060) == port:
-                given = grammar.number(contact.param("expires"))
-                if given is not None:
-                    return given
+        contacts = response.contacts if response.get("Contact") not in (None, "*") else []
+        ours = [c for c in contacts if c.uri.user == self._user]
+        exactly = [c for c in ours if self.line and c.uri.param("line") == self.line]
+        for contact in exactly or [c for c in ours if self.stack.config.means_us(c.uri.host)]:
+            given = grammar.number(contact.param("expires"))
+            if given:
+                return given
         return grammar.number(response.get("Expires")) or self.expires
 
-    def _stands(self, seconds: int) -> None:
-        self._failures = 0
-        self.standing = True
-        self.stack.emit(Registered(self.handle, seconds))
-        self._again(max(1.0, seconds * 0.9))
-
-    def _failed(self, status: int, reason: str) -> None:
+    def _failed(self, response: Response) -> None:
         self._failures += 1
         self.standing = False
-        retry = None
-        if status not in _HOPELESS:
-            longest = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** min(self._failures - 1, 10))
-            retry = longest * self.stack.rng.uniform(0.5, 1.0)  # RFC 5626 section 4.5
-            self._again(retry)
-        self.stack.emit(RegisterFailed(self.handle, status, reason, retry))
+        first = _LATER_RETRY_S if response.status in _HOPELESS else _FIRST_RETRY_S
+        longest = min(_LONGEST_RETRY_S, first * 2 ** min(self._failures - 1, 10))
+        retry = longest * self.stack.rng.uniform(0.5, 1.0)  # RFC 5626 section 4.5
+        asked = grammar.seconds(response.get("Retry-After"), _LONGEST_RETRY_AFTER_S)
+        if response.status == 503 and asked:
+            retry = max(retry, float(asked))
+        self._again(retry)
+        self._tell(RegisterFailed(self.handle, response.status, grammar.clean(response.reason), retry))
 
     def _again(self, seconds: float) -> None:
+        self._quiet()
         self._alarm = self.stack.timers.at(self.stack.now + seconds, self.send)
 
+    def _quiet(self) -> None:
+        if self._alarm:
+            self._alarm.cancel()
 
-def options(stack: Stack, handle: str, peer: Uri | Place, done: Callable[[], None] = lambda: None) -> None:
-    """Asks `peer` whether it is there; its answer becomes OptionsAnswered."""
+
+def options(
+    stack: Stack, peer: Uri | Place, heard: Callable[[Response], None], proxy: Uri | None = None, user: str = ""
+) -> None:
+    """Asks `peer` whether it is there, by `proxy` if there is one; `heard` gets the final answer."""
     target = parse_uri(f"sip:{hostport(peer.ip, peer.port)}") if isinstance(peer, Place) else peer
-    here = f"<sip:{stack.config.user}@{stack.config.domain}>"
     headers: list[Header] = [
+        *([("Route", f"<{proxy};lr>")] if proxy else []),
         ("Max-Forwards", "70"),
-        ("From", f"{here};tag={stack.token()}"),
+        ("From", f"<{Uri('sip', user or stack.config.user, stack.config.domain)}>;tag={stack.token()}"),
         ("To", f"<{target.bare()}>"),
         ("Call-ID", f"{stack.token()}@{stack.config.host}"),
         ("CSeq", "1 OPTIONS"),
@@ -127,9 +192,8 @@ def options(stack: Stack, handle: str, peer: Uri | Place, done: Callable[[], Non
         ("User-Agent", stack.config.user_agent),
     ]
 
-    def heard(response: Response) -> None:
+    def final(response: Response) -> None:
         if response.status >= 200:
-            stack.emit(OptionsAnswered(handle, response.status, grammar.clean(response.reason)))
-            done()
+            heard(response)
 
-    stack.request(Request("OPTIONS", str(target), headers), peer, heard)
+    stack.request(Request("OPTIONS", str(target), headers), proxy or peer, final)

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.errors import SipError
-from gateway.sip import client, keys, known, refer
+from gateway.sip import client, grammar, keys, known, refer
 from gateway.sip.admission import Admission
 from gateway.sip.attempt import Target
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.client import Registration
 from gateway.sip.config import SipConfig
 from gateway.sip.conversation import Conversation
-from gateway.sip.events import SipEvent
+from gateway.sip.events import OptionsAnswered, SipEvent
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import Header, MessageError, Request, parse, respond
 from gateway.sip.outbound import Outbound
@@ -23,7 +23,9 @@ from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import ALLOW, Call, Lookup, Stack
+from gateway.sip.trunkbook import TrunkState
 from gateway.sip.uas import Uas, ignore
+from gateway.sip.upkeep import Upkeep
 from gateway.sip.uri import Address, Uri, parse_uri
 
 _SHORTEST = 16
@@ -55,6 +57,7 @@ class Endpoint:
         }
         self._stack.own = self._register.places
         self._registrations: dict[str, Registration] = {}
+        self._upkeep = Upkeep(self._stack)
 
     @property
     def config(self) -> SipConfig:
@@ -142,6 +145,9 @@ class Endpoint:
         self._stack.guard.forgets(place)
         self._stack.transactions.unreachable(place)
         self._register.disconnected(place)
+        self._upkeep.disconnected(place)
+        for registration in self._registrations.values():
+            registration.disconnected(place)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -352,11 +358,25 @@ class Endpoint:
         if found:
             found.leave()
 
+    def connect_trunks(self, *, now: float) -> None:
+        """Registers at the trunks that want it and begins to ask those that are to be asked; TrunkChanged follows."""
+        self._stack.now = now
+        self._upkeep.begin()
+
+    @property
+    def trunks(self) -> Mapping[str, TrunkState]:
+        """How each trunk stands, by name."""
+        return self._stack.trunks.states
+
     def options(self, peer: str | Place, *, now: float) -> str:
         """Asks whether a peer is there; OptionsAnswered carries the handle given here. Raises SipError on a bad URI."""
         self._stack.now = now
         handle = self._stack.token()
-        client.options(self._stack, handle, peer if isinstance(peer, Place) else parse_uri(peer))
+        client.options(
+            self._stack,
+            peer if isinstance(peer, Place) else parse_uri(peer),
+            lambda r: self._stack.emit(OptionsAnswered(handle, r.status, grammar.clean(r.reason))),
+        )
         return handle
 
     # --- leaving --------------------------------------------------------------------------------------------------
@@ -374,5 +394,6 @@ class Endpoint:
                 self.reject(call, 503, now=now)  # a proxy finds another place for it
             else:
                 self.hangup(call, reason, now=now)
+        self._upkeep.close()
         for registration in list(self._registrations):
             self.unregister(registration, now=now)

@@ -183,7 +183,7 @@ class ContactDown:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Our own registration stands for `expires` seconds; it is refreshed without further ado."""
+    """Our own registration, a trunk's by its name, stands for `expires` seconds; it is refreshed in time."""
 
     registration: str
     expires: int
@@ -191,12 +191,21 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class RegisterFailed:
-    """Our own registration was refused or got no answer; `retry_s`: when it is tried again, None for never."""
+    """Our own registration was refused, got no answer, or lost its connection; `retry_s`: when it is tried again."""
 
     registration: str
     status: int
     reason: str
-    retry_s: float | None
+    retry_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkChanged:
+    """A trunk is up or down, by its registration or by what OPTIONS found; `why`: in words."""
+
+    trunk: str
+    up: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,5 +238,6 @@ SipEvent = (
     | ContactDown
     | Registered
     | RegisterFailed
+    | TrunkChanged
     | OptionsAnswered
 )

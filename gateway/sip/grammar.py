@@ -107,3 +107,9 @@ def number(text: str | None, top: int = 2**31 - 1) -> int | None:
         return None
     value = int(text)
     return value if value <= top else None
+
+
+def seconds(text: str | None, top: int) -> int | None:
+    """The delta-seconds of a Retry-After, without comment and parameters, at most `top`; None where there are none."""
+    value = number((text or "").partition(";")[0].partition("(")[0].strip())
+    return None if value is None else min(value, top)

@@ -117,8 +117,7 @@ class Sent:
             return
         outages, place = self.stack.outages, self.transaction.destination
         if response.status == 503 or (response.local and not self._held):
-            asked = (response.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip()
-            outages.failed(place, self.stack.now, grammar.number(asked))
+            outages.failed(place, self.stack.now, grammar.seconds(response.get("Retry-After"), 3600))
         elif not response.local:
             outages.answered(place)
 

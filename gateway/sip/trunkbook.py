@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from gateway.sip.place import Place
 from gateway.sip.trunks import Destinations, Network, Trunk
 from gateway.sip.uri import Uri
 
@@ -58,13 +59,16 @@ class Bucket:
 @dataclass(slots=True)
 class TrunkState:
     """How one trunk stands. Moments are monotonic seconds; `failure`: what went wrong last, in words, at `failed_at`.
-    `registered`: None where it does not register. `answering`: what OPTIONS found, None where none are sent."""
+    `registered`: None where it does not register; `routes`, `place`: the Service-Route and where it was granted.
+    `answering`: what OPTIONS found, None where none are sent."""
 
     trunk: Trunk
     registered: bool | None = None
     registered_since: float | None = None
     expires_at: float | None = None
     answering: bool | None = None
+    routes: tuple[str, ...] = ()
+    place: Place | None = None
     failure: str = ""
     failed_at: float | None = None
     calls_in: int = 0
@@ -107,17 +111,17 @@ class TrunkBook:
         self._calls: dict[str, tuple[TrunkState, bool]] = {}
         self._calls_out = 0
         self._spend = Bucket(self.destinations.per_minute / 60)
-        self._homes: dict[str, tuple[frozenset[str], int, str]] = {}
+        self._homes: dict[str, tuple[frozenset[str], str]] = {}
 
     def __getitem__(self, name: str) -> TrunkState:
         return self.states[name]
 
     # --- who calls ------------------------------------------------------------------------------------------------
 
-    def caller(self, ip: str, flow: int, target: Uri) -> Trunk | None:
-        """The trunk a request from `ip` (over connection `flow`, 0 for none) comes by: one that registered there, told
-        apart by the line or user its contact had, else the one with the smallest network around `ip`."""
-        if self._homes and (found := self._registered(ip, flow, target)):
+    def caller(self, ip: str, target: Uri) -> Trunk | None:
+        """The trunk a request from `ip` to `target` comes by: one that we registered at, told by the line our contact
+        had there, or by its address and the user we have there; else the one with the smallest network around `ip`."""
+        if self._homes and (found := self._registered(ip, target)):
             return found
         return self._peer(ip)
 
@@ -133,14 +137,14 @@ class TrunkBook:
             self._peers[ip] = next((trunk for network, trunk in self._networks if address in network), None)
         return self._peers[ip]
 
-    def _registered(self, ip: str, flow: int, target: Uri) -> Trunk | None:
+    def _registered(self, ip: str, target: Uri) -> Trunk | None:
         line = target.param("line")
         found = None
-        for name, (ips, over, ours) in self._homes.items():
+        for name, (ips, ours) in self._homes.items():
             trunk = self.states[name].trunk
             if line and line == ours:
                 return trunk
-            if (flow and flow == over) or ip in ips:
+            if ip in ips:
                 user = trunk.register.user if trunk.register else ""
                 if target.user == user:
                     return trunk
@@ -227,21 +231,30 @@ class TrunkBook:
         state.failure, state.failed_at = why, now
 
     def registered(
-        self, name: str, expires: float, now: float, ips: Iterable[str] = (), flow: int = 0, line: str = ""
+        self,
+        name: str,
+        expires: float,
+        now: float,
+        ips: Iterable[str] = (),
+        line: str = "",
+        routes: tuple[str, ...] = (),
+        place: Place | None = None,
     ) -> bool:
-        """Our registration there stands for `expires` seconds; its calls come from `ips`, over `flow`, or to `line`.
-        True where the trunk is up by that."""
+        """Our registration at `place` stands for `expires` seconds; its calls come from `ips` or to `line`, and go out
+        with `routes`. True where the trunk is up by that."""
         state, was_up = self.states[name], self.states[name].up
         if not state.registered:
             state.registered_since = now
         state.registered, state.expires_at = True, now + expires
-        self._homes[name] = (frozenset(ips), flow, line)
+        state.routes, state.place = routes, place
+        self._homes[name] = (frozenset(ips), line)
         return state.up and not was_up
 
     def unregistered(self, name: str, why: str, now: float) -> bool:
         """Our registration there is gone or was refused. True where the trunk is down by that."""
         state, was_up = self.states[name], self.states[name].up
         state.registered, state.registered_since, state.expires_at = False, None, None
+        state.routes, state.place = (), None
         state.failure, state.failed_at = why, now
         self._homes.pop(name, None)
         return was_up

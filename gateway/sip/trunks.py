@@ -19,11 +19,10 @@ PRIVACY = ("keep", "always")
 
 @dataclass(frozen=True, slots=True)
 class RegisterAs:
-    """An address of ours at a peer's registrar: sip:`user`@`domain`, kept alive with `account`. `expires`: seconds we
-    ask for."""
+    """An address of ours at a peer's registrar, `user` at the trunk's domain, kept alive with `account`. `expires`:
+    seconds we ask for."""
 
     user: str
-    domain: str
     account: Account
     expires: int = 600
 
@@ -32,16 +31,18 @@ class RegisterAs:
 class Trunk:
     """A peer that carries calls. Calls come in from `addresses` (IP addresses or networks in CIDR notation), from where
     we registered (`register`), or with the password of `account`; they go out to `server`, by `outbound_proxy`, both
-    SIP URIs, or to where `account` registered. `credentials` answer the peer's challenges. `country` is how numbers are
-    dialled there, `number_format` how it wants them, `caller_id` our own number, `identity`, `privacy` how callers are
-    named to it; `trust`: its P-Asserted-Identity is believed. `max_calls` at once, `per_second` new ones in each
-    direction; 0 is no limit. `failover`: trunks that are tried after it; lower `priority` first, `weight` shares among
-    equals. `ping_s`: seconds between OPTIONS, 0 for none. `patience_s`: seconds a call out waits for a first answer
-    before it goes on to the next trunk. Raises ConfigError where an address or a URI is none."""
+    SIP URIs, or to where `account` registered. `domain`: the host part of addresses there, `server`'s by default.
+    `credentials` answer the peer's challenges. `country` is how numbers are dialled there, `number_format` how it wants
+    them, `caller_id` our own number, `identity`, `privacy` how callers are named to it; `trust`: its P-Asserted-
+    Identity is believed. `max_calls` at once, `per_second` new ones in each direction; 0 is no limit. `failover`:
+    trunks that are tried after it; lower `priority` first, `weight` shares among equals. `ping_s`: seconds between
+    OPTIONS, 0 for none. `patience_s`: seconds a call out waits for a first answer before it goes on to the next trunk.
+    Raises ConfigError where an address or a URI is none."""
 
     name: str
     addresses: tuple[str, ...] = ()
     server: str = ""
+    domain: str = ""
     outbound_proxy: str = ""
     register: RegisterAs | None = None
     account: Account | None = None
@@ -90,6 +91,11 @@ class Trunk:
     @cached_property
     def proxy_uri(self) -> Uri | None:
         return parse_uri(self.outbound_proxy) if self.outbound_proxy else None
+
+    @cached_property
+    def home(self) -> Uri | None:
+        """What the host part of addresses there is: the domain, or the server."""
+        return Uri("sip", None, self.domain) if self.domain else self.server_uri
 
     @property
     def accounts(self) -> tuple[Account, ...]:

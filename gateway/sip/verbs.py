@@ -106,6 +106,10 @@ class Verbs:
         self.endpoint.unregister(registration, now=time.monotonic())
         self.settle()
 
+    def connect_trunks(self) -> None:
+        self.endpoint.connect_trunks(now=time.monotonic())
+        self.settle()
+
     def options(self, peer: str | Place) -> str:
         handle = self.endpoint.options(peer, now=time.monotonic())
         self.settle()

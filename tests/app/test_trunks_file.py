@@ -37,7 +37,7 @@ def test_the_examples_in_the_shipped_file_can_be_used(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PROVIDER_PASSWORD", "secret")
     text = (ROOT / "sip_config" / "trunks.yaml").read_text().replace("\n#  ", "\n  ")
     trunk = loaded(tmp_path, text).trunks[1]
-    assert trunk.register == RegisterAs("4930123456", "sip.example.com", Account("4930123456", "secret"))
+    assert trunk.register == RegisterAs("4930123456", Account("4930123456", "secret"))
 
 
 def test_everything_a_trunk_can_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,8 @@ trunks:
     server: sip.example.com:5080
     transport: tcp
     addresses: 203.0.113.0/24
-    register: {user: u, auth_user: auth, password_env: CARRIER, domain: example.com, expires: 5m}
+    register: {user: u, auth_user: auth, password_env: CARRIER, expires: 5m}
+    domain: example.com
     credentials: {user: c, password: d, realm: r}
     account: {user: pbx, password: e}
     outbound_proxy: 203.0.113.9
@@ -87,7 +88,8 @@ outbound:
     assert trunk.outbound_proxy == "sip:203.0.113.9;transport=tcp"
     assert backup.server == "sip:[2001:db8::1]"
     assert trunk.addresses == ("203.0.113.0/24",)
-    assert trunk.register == RegisterAs("u", "example.com", Account("auth", "pw"), 300)
+    assert trunk.register == RegisterAs("u", Account("auth", "pw"), 300)
+    assert trunk.domain == "example.com"
     assert trunk.accounts == (Account("c", "d", "r"),)
     assert trunk.account == Account("pbx", "e")
     assert (trunk.codecs, trunk.srtp) == (("PCMA", "PCMU"), "required")

@@ -91,7 +91,7 @@ def test_history_info_tells_diversions_too() -> None:
 
 
 def test_the_dialled_number_of_a_registered_contact_stands_elsewhere() -> None:
-    trunk = Trunk("t", server="sip:x", register=RegisterAs("line7", "x", Account("line7", "p")))
+    trunk = Trunk("t", server="sip:x", register=RegisterAs("line7", Account("line7", "p")))
     to_contact = invite(uri="sip:line7@10.0.0.1:5060;line=abc")
     assert dialled(to_contact, trunk) == "+4940111"
     called = invite(("P-Called-Party-ID", "<sip:+4940222@x>"), uri="sip:line7@10.0.0.1")
@@ -202,4 +202,4 @@ def test_damaged_headers_are_passed_over(headers: list[tuple[str, str]], trusted
     assert len(who.diverted) <= 10
     shown = str(made.sender) + "".join(name + value for name, value in made.headers)
     assert not set(shown) & {"\r", "\n", "\0"}
-    dialled(request, Trunk("t", server="sip:x", register=RegisterAs("1", "x", Account("1", "p"))))
+    dialled(request, Trunk("t", server="sip:x", register=RegisterAs("1", Account("1", "p"))))

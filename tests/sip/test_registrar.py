@@ -157,13 +157,14 @@ def test_we_register_refresh_are_called_and_leave(algorithms: tuple[str, ...]) -
     assert not phone.endpoint.busy
 
 
-def test_a_wrong_password_is_not_tried_for_ever() -> None:
+def test_a_wrong_password_is_tried_seldom() -> None:
     wire, phone, _ = two()
     phone.register("sip:10.0.0.2", AOR, Account("ann", "wrong"))
     wire.run(4000)
     failed = phone.last(RegisterFailed)
-    assert (failed.status, failed.retry_s) == (403, None)
-    assert wire.starts(phone).count("REGISTER") == 2
+    assert failed.status == 403
+    assert failed.retry_s >= 600
+    assert wire.starts(phone).count("REGISTER") <= 14
 
 
 def test_a_registrar_that_is_away_is_asked_again_ever_later() -> None:
