@@ -32,7 +32,7 @@ from gateway.core.errors import ConfigError, StoreError, TrunklineError
 from gateway.core.ids import node_id
 from gateway.core.ports import Ranked
 from gateway.core.worker import Worker
-from gateway.desk.figures import watch
+from gateway.desk.figures import watch, watch_trunks
 from gateway.desk.http import Health, make_app
 from gateway.desk.http import serve as serve_http
 from gateway.flow import dialled
@@ -141,6 +141,7 @@ class Gateway:
         await self._prepare(stack)
         stack.push_async_callback(self.exchange.close)
         self.sip.drain(False)
+        self.sip.connect_trunks()
         _settle_memory()
         _show_threads()
         self.ready = True
@@ -252,6 +253,7 @@ class Gateway:
         stack.push_async_callback(server.close)
         self.http_port = server.port
         watch(self.metrics, exchange.switchboard.media, lambda: self._ears.load, lambda: self.sip.endpoint.counters)
+        watch_trunks(self.metrics, self.sip.endpoint.trunks)
 
     def _health(self) -> Health:
         load, records, recorder = self._ears.load, self._store, self.exchange.switchboard.media.recorder
@@ -262,6 +264,8 @@ class Gateway:
             "intents": "ok" if self._mind.ready else "starting again",
             "certificates": "; ".join(self.sip.certificate_trouble(time.time())) or "ok",
         }
+        for name, state in self.sip.endpoint.trunks.items():
+            checks[f"trunk {name}"] = "ok" if state.up else state.words(time.monotonic())
         return Health(self.ready, node_id(), self.exchange.draining, len(self.exchange.calls), checks)
 
     # --- understanding --------------------------------------------------------------------------------------------

@@ -137,6 +137,9 @@ class Exchange:
                 self._contact_up(event)
             case sip.ContactDown():
                 self._contact_down(event)
+            case sip.TrunkChanged():
+                level, how = (logging.INFO, "up") if event.up else (logging.WARNING, "down")
+                log.log(level, "a trunk is %s", how, extra={"fields": {"trunk": event.trunk, "why": event.why}})
             case _:
                 self.switchboard.on_sip(event)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gateway.media.engine import MediaEngine
 from gateway.observe.metrics import Metrics
+from gateway.sip.trunkbook import TrunkState
 from gateway.speech.pool import Load
 
 WITHIN = (1, 10, 50)
@@ -29,6 +30,28 @@ def watch(metrics: Metrics, media: MediaEngine, ears: Callable[[], Load], sip: C
     )
     metrics.watch("recognizers", "The recognizer pool.", lambda: _floats(_load(ears())), kind="gauge")
     metrics.watch("sip", "SIP messages and what became of them.", lambda: _floats(sip()))
+
+
+def watch_trunks(metrics: Metrics, trunks: Mapping[str, TrunkState]) -> None:
+    """The same for trunks."""
+    metrics.watch(
+        "trunk_up",
+        "Trunks: 1 up, 0 down.",
+        lambda: {name: float(state.up) for name, state in trunks.items()},
+        kind="gauge",
+    )
+    metrics.watch(
+        "trunk_calls_in",
+        "Calls that came by each trunk and last.",
+        lambda: {name: float(state.calls_in) for name, state in trunks.items()},
+        kind="gauge",
+    )
+    metrics.watch(
+        "trunk_calls_out",
+        "Calls that went out by each trunk and last.",
+        lambda: {name: float(state.calls_out) for name, state in trunks.items()},
+        kind="gauge",
+    )
 
 
 def _load(load: Load) -> dict[str, int]:

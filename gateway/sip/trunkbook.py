@@ -88,6 +88,18 @@ class TrunkState:
     def up(self) -> bool:
         return self.registered is not False and self.answering is not False
 
+    def words(self, now: float) -> str:
+        """How it stands, for a person."""
+        parts = ["up" if self.up else "down"]
+        if self.registered_since is not None and self.expires_at is not None:
+            since, left = now - self.registered_since, self.expires_at - now
+            parts.append(f"registered for {_span(since)}, to be refreshed within {_span(left)}")
+        if calls := self.calls_in + self.calls_out:
+            parts.append(f"{calls} calls" if calls > 1 else "1 call")
+        if self.failed_at is not None:
+            parts.append(f"last trouble {_span(now - self.failed_at)} ago: {self.failure}")
+        return "; ".join(parts)
+
     @property
     def full(self) -> bool:
         return 0 < self.trunk.max_calls <= self.calls_in + self.calls_out
@@ -272,6 +284,14 @@ class TrunkBook:
             if first_answer or state.contrary >= (UP_AFTER if alive else DOWN_AFTER):
                 state.answering, state.contrary = alive, 0
         return state.up is not was_up
+
+
+def _span(seconds: float) -> str:
+    """A duration as people say it, roughly."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds / size)} {unit}"
+    return f"{max(0, round(seconds))} s"
 
 
 def _by_length(trunks: Sequence[Trunk]) -> list[tuple[Network, Trunk]]:
