@@ -139,7 +139,7 @@ class TrunkBook:
 
     def at(self, ip: str) -> bool:
         """Whether any trunk is there."""
-        return any(ip in ips for ips, _, _ in self._homes.values()) or self._peer(ip) is not None
+        return any(ip in ips for ips, _ in self._homes.values()) or self._peer(ip) is not None
 
     def _peer(self, ip: str) -> Trunk | None:
         if ip not in self._peers:
