@@ -26,6 +26,7 @@ from gateway.calls.negotiation import Terms
 from gateway.calls.phones import Phones
 from gateway.calls.served import by_id, queues
 from gateway.calls.switchboard import Switchboard
+from gateway.calls.tracing import trace_calls
 from gateway.config import GatewayConfig, Roster, load_agents
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, StoreError, TrunklineError
@@ -245,6 +246,7 @@ class Gateway:
         )
         self.sip = await Edge.open(endpoint, listen, exchange.on_sip, resolver)
         self.sip.drain()
+        stack.push_async_callback(trace_calls(exchange, self.sip, config.data / "traces", config.traces).close)
         stack.push_async_callback(self.sip.close)
         exchange.switchboard.endpoint = self.sip
         stack.push_async_callback(Phones(config.data / "phones.json", self.sip, self.clock).follow().close)

@@ -212,6 +212,20 @@ def why(
     show(open_for_reading(data), call_id, out, as_json=as_json)
 
 
+@app.command(epilog="Example: trunkline trace last --pcap call.pcap")
+def trace(
+    call_id: Annotated[
+        str, typer.Argument(metavar="CALL", help="A call's id, its beginning or its end; 'last' is the newest.")
+    ] = "last",
+    data: Annotated[Path, typer.Option(help="The gateway's data folder.")] = Path("var"),
+    pcap: Annotated[Path | None, typer.Option(help="Write the file for Wireshark here; else beside the trace.")] = None,
+) -> None:
+    """Shows a call's SIP messages as a ladder and writes them as a pcap; keys and passwords are masked."""
+    from gateway.lab.trace import show
+
+    show(data, call_id, out, pcap)
+
+
 @app.command(epilog="Example: trunkline doctor")
 def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Says what works on this machine and what is missing, with what to do about it."""

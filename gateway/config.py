@@ -35,7 +35,8 @@ class GatewayConfig:
     `recognizer` is one by name, `recognizer_models` its model's folder by language where it is not the usual one,
     `recognizers` how many processes decode, `vad` what decides which sound is a turn. `codecs` stand in order of
     liking; `srtp` is never, optional or required; `media_io` is how the engine reads and writes its sockets;
-    `auto_gain` makes quiet speakers louder. `recordings` are a format and a sampling rate in Hz."""
+    `auto_gain` makes quiet speakers louder. `recordings` are a format and a sampling rate in Hz; `traces`: calls
+    whose SIP messages are kept."""
 
     sip: SipListen = field(default_factory=SipListen)
     domain: str = "trunkline.local"
@@ -61,6 +62,7 @@ class GatewayConfig:
     vad: str = "silero"
     voices: tuple[str, ...] = ("recorded", "pieces", "piper")
     recordings: tuple[str, int] = ("wav", 8000)
+    traces: int = 500
     max_calls: int = 200
     file: str = ""
 
@@ -171,6 +173,9 @@ def load_config(path: Path) -> GatewayConfig:
         form = kept.choice("format", [suffix[1:] for suffix in FORMATS], default.recordings[0])
         rate = kept.choice("rate", [str(rate) for rate in RATES], str(default.recordings[1]))
         _done(kept)
+        trace = _section(f, "trace", report)
+        traces = trace.integer("calls", default.traces, 0, 100_000)
+        _done(trace)
         limits = _section(f, "limits", report)
         max_calls = limits.integer("calls", default.max_calls, 1, 100_000)
         _done(limits)
@@ -200,6 +205,7 @@ def load_config(path: Path) -> GatewayConfig:
         vad=vad,
         voices=voices,
         recordings=(form, int(rate)),
+        traces=traces,
         max_calls=max_calls,
         file=str(path),
     )

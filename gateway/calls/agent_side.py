@@ -26,6 +26,10 @@ class AgentSide(Owner):
         self.party: Party | None = None
         self._progress: asyncio.TimerHandle | None = None
 
+    @property
+    def call_id(self) -> str:
+        return self.driver.call.id
+
     # --- commands of the call -------------------------------------------------------------------------------------
 
     def ring(self, command: m.RingAgent) -> None:

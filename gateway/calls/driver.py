@@ -55,6 +55,10 @@ class CallDriver(Owner):
         self.leg.on_event = self._on_leg
         self.leg.on_audio = self.ear.feed
 
+    @property
+    def call_id(self) -> str:
+        return self.call.id
+
     # --- events in ------------------------------------------------------------------------------------------------
 
     def feed(self, event: m.CallEvent) -> None:

@@ -70,6 +70,7 @@ class Exchange:
     trunk_terms: Mapping[str, Terms] = field(default_factory=dict)
     agent_terms: Mapping[str, Terms] = field(default_factory=dict)
     on_write: Callable[[m.Call, str, dict[str, object]], None] | None = None
+    on_finished: Callable[[str], None] | None = None
     calls: dict[str, CallDriver] = field(default_factory=dict)
     draining: bool = False
     _inbox: deque[tuple[CallDriver, m.CallEvent]] = field(default_factory=deque)
@@ -287,6 +288,8 @@ class Exchange:
         self.calls.pop(driver.call.id, None)
         self._queued_at.pop(driver.call.id, None)
         self.metrics.call_ended(outcome(driver.call), len(self.calls))
+        if self.on_finished:
+            self.on_finished(driver.call.id)
         if not self.calls:
             self._idle.set()
         self.store.finish(driver.call.id, self.clock.now(), reason, outcome=outcome(driver.call))

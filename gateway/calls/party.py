@@ -17,6 +17,11 @@ class Owner:
     """What a party is part of. The switchboard tells it what the phone does; what it leaves out does not matter to
     it."""
 
+    @property
+    def call_id(self) -> str:
+        """The call of ours that the party belongs to; empty before there is one."""
+        return ""
+
     def confirmed(self, party: Party) -> None:
         """The phone acknowledged our answer."""
 

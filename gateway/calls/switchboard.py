@@ -30,7 +30,8 @@ UNUSABLE = "no common codec"
 
 class Switchboard:
     """`addresses` are this machine's for media, on `ports`; `terms` are what may be agreed with everybody. The
-    composition root sets `endpoint` before the first event."""
+    composition root sets `endpoint` before the first event. `on_called` is told of each SIP call that becomes part of a
+    call of ours."""
 
     endpoint: Edge
 
@@ -40,6 +41,7 @@ class Switchboard:
         self.terms = terms
         self.parties: dict[str, Party] = {}
         self._ports = ports
+        self.on_called: Callable[[str, str], None] = lambda call, sip_call: None
         self._lifelines = Lifelines(lambda phone: self.endpoint.options(phone))
 
     # --- parties --------------------------------------------------------------------------------------------------
@@ -65,6 +67,7 @@ class Switchboard:
         """From now on what SIP tells of this call goes to the party's owner."""
         party.sip = sip_call
         self.parties[sip_call] = party
+        self.on_called(party.owner.call_id, sip_call)
 
     def invite(self, party: Party, target: str, **options: Any) -> None:
         """Calls `target`; `options` as Endpoint.invite takes them. Raises SipError."""

@@ -63,9 +63,9 @@ class Trace:
 
 
 class Tracer:
-    """Told of every message (`message`), of the dialogs a SIP call has (`dialog`), of the call that it is part of
-    (`joined`) and of that one's end (`finished`); `take` gives what is over. A dialog is known by its Call-ID. At most `calls`
-    that are over wait to be taken, older ones are dropped; 0 traces nothing."""
+    """Told of every message, of the dialogs of a SIP call, of the call it is part of and of its end; `take` gives those
+    that are over. A dialog is known by its Call-ID. At most `calls` that are over wait to be taken, older ones are
+    dropped; 0 traces nothing."""
 
     def __init__(self, calls: int = 500, now: Callable[[], float] = time.time) -> None:
         self.calls = calls

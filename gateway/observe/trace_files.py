@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import os
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 SUFFIX = ".sip.gz"
 EVERY_S = 1.0
 A_SECOND = 10
-"""Traces written a second at most: each costs about half a millisecond of CPU, and a flood of calls must not pay for being
-watched. Those that wait are in memory, and dropped where more of them wait than files may be."""
+"""Traces written a second at most: each costs about half a millisecond of CPU, and a flood of calls must not pay for
+that. Those that wait are in memory, and dropped where more of them wait than files may be."""
 _LARGEST = 64 << 20
 
 Address = tuple[str, int]
@@ -71,7 +72,7 @@ class TraceFiles:
         """Writes the rest."""
         if self._task:
             self._task.cancel()
-        await asyncio.to_thread(self._write, self._tracer.take(self.keep, 0.0))
+        await asyncio.to_thread(self._write, self._tracer.take(self._tracer.calls, 0.0))
 
     async def _follow(self) -> None:
         while True:
@@ -140,7 +141,7 @@ def read(path: Path) -> Written:
             rows = file.read(_LARGEST).decode().split("\n")
         head: Mapping[str, Any] = json.loads(rows[0])
         return Written(str(head["call"]), tuple(_line(json.loads(row)) for row in rows[1:]), int(head["missed"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
         raise StoreError("a trace can't be read", read=str(path), expected=str(error)) from None
 
 

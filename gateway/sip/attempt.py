@@ -56,6 +56,7 @@ class Attempt:
         self.login = Credentials(call.stack, call.accounts)
         self.timer = SessionTimer(self.stack.config.session_expires, self.stack.config.min_se)
         self._call_id = f"{call.stack.token()}@{call.stack.config.host}"
+        call.stack.on_dialog(call.handle, self._call_id)
         self._tag = call.stack.token()
         self._seq = 0
         self._sent: Sent | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.errors import SipError
@@ -76,6 +76,10 @@ class Endpoint:
     def count(self, name: str) -> None:
         """Counts what happened around the endpoint: on a connection, in a file with a socket."""
         self._stack.count(name)
+
+    def on_dialog(self, tell: Callable[[str, str], None]) -> None:
+        """`tell` hears the handle and the Call-ID of every dialog that a call has, before its first message leaves."""
+        self._stack.on_dialog = tell
 
     # --- in and out -----------------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ class Inbound(Conversation):
         if life := grammar.number(invite.request.get("Expires")):
             self._alarms["expires"] = stack.timers.at(stack.now + life, lambda: self.give_up(Reason("expired")))
         stack.calls[handle] = self
+        stack.on_dialog(handle, dialog.call_id)
 
     @property
     def unconfirmed(self) -> bool:

@@ -75,7 +75,8 @@ class Lookup:
 
 class Stack:
     """The common ground of one endpoint. `now` holds for the length of one entry from outside. `own` tells where a
-    phone of ours is by now that is meant by an address we gave it (GRUU)."""
+    phone of ours is by now that is meant by an address we gave it (GRUU). `on_dialog` is told handle and Call-ID of
+    every dialog of a call, before its first message leaves."""
 
     def __init__(self, config: SipConfig, rng: random.Random | None = None) -> None:
         self.config = config
@@ -100,6 +101,7 @@ class Stack:
         self._known = frozenset(known)
         self.guard = Guard(config.defence, lambda ip: self.trunks.at(ip), self.count)
         self._here: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.on_dialog: Callable[[str, str], None] = lambda handle, call_id: None
         self.own: Callable[[Uri], tuple[Place, ...]] = lambda uri: ()
         self._asked: dict[int, Callable[[tuple[Place, ...]], None]] = {}
         self._questions = 0

@@ -25,6 +25,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
         "sip",
         "domain",
         "registrar",
+        "traces",
         "dns",
         "defence",
         "http",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
 
 from gateway.lab.script import Listen, Press, Speak, Wait
 from gateway.lab.sounds import tone, voiced_spans
+from gateway.lab.stage import ROOT
 from gateway.lab.wire import level, read_wav, write_wav
+from gateway.observe.trace_files import read
 from tests.peers import baresip, sipp, whole
-from tests.peers.programs import Programs
+from tests.peers.programs import Programs, need
 from tests.peers.whole import Calling, Hall, Until, page, story, tones, wait
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(300)]
@@ -121,6 +126,38 @@ def test_twenty_calls_of_a_trunk_at_once(phones: Phones, hall: Hall) -> None:
     for head in ended:
         _, right = whole.sides(head.recording)
         assert level(right) > -40, head.id
+
+
+def test_the_trace_of_a_call_shows_both_its_phones_and_no_key(phones: Phones, hall: Hall) -> None:
+    call = phones.calls["agent"].record.head.id
+    path = wait(
+        lambda: next(iter((hall.gateway.data / "traces").glob(f"{call}*.gz")), None), "the trace of a call that is over"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "trace", call, "--data", str(hall.gateway.data), "--pcap", "call.pcap"],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)},
+    )
+    assert ran.returncode == 0, ran.stderr
+    ladder = ran.stdout
+    assert f"127.0.0.1:{phones.agent.port}" in ladder
+    for text in ("INVITE sip:3001@", "INVITE sip:talk1", "180 Ringing", "200 OK [audio", "ACK", "BYE", "200 OK (BYE)"):
+        assert text in ladder, ladder
+    program = need("tcpdump")
+    told = subprocess.run([program, "-nn", "-A", "-r", "call.pcap"], cwd=path.parent, capture_output=True, text=True)
+    assert told.stdout.count("INVITE sip:") >= 2
+    assert f"X-Trunkline-Call: {call}" in told.stdout
+
+
+def test_keys_by_info_are_in_no_trace(phones: Phones, hall: Hall) -> None:
+    assert phones.bridged_hold.finishes(whole.LONG_S) == 0, phones.bridged_hold.text
+    (head,) = records(hall, "5559912", 1)
+    path = wait(lambda: next(iter((hall.gateway.data / "traces").glob(f"{head.id}*.gz")), None), "the trace")
+    infos = [line.data for line in read(path).lines if line.data.startswith(b"INFO")]
+    assert len(infos) == 2
+    assert all(b"Signal=x" in data or b"Signal= x" in data for data in infos), infos
 
 
 def test_hold_while_a_menu_speaks(phones: Phones, hall: Hall) -> None:
