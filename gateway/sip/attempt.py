@@ -107,6 +107,7 @@ class Attempt:
         if self.done or self.answered or self._cancel is not None:
             return
         self._cancel = reason_headers(reason) if isinstance(reason, Reason) else [reason]
+        self._end_branches()
         if self._sent:
             self._sent.cancel(self._cancel)
 
