@@ -87,8 +87,6 @@ class Changes:
             if offer and call.offers.mine and call.offers.repeats(offer):
                 call.accept(transaction, call.offers.mine, offer)
                 return
-            if request.method == "INVITE":
-                transaction.answer(100)
             self.propose(
                 Offered(
                     offer,

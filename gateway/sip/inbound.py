@@ -147,7 +147,7 @@ class Inbound(Conversation):
         if what is None:
             self.stack.refuse(transaction, 400, "Bad RAck")
             return
-        said = self._provisionals.acknowledge(what, self.stack.now) if self._provisionals else None
+        said = self._provisionals.acknowledge(what) if self._provisionals else None
         if said is None:
             self.stack.refuse(transaction, 481)
         elif said.body and self.offer is None and self.offers.turn is Turn.PEER:
@@ -156,6 +156,8 @@ class Inbound(Conversation):
             self.changes.receive(transaction, request)
         else:
             transaction.answer(200)
+        if self._provisionals:
+            self._provisionals.go_on(self.stack.now)
         if self._later and self.unanswered and not self.unconfirmed:
             self._answer(self._later)
         self.changes.proceed()

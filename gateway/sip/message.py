@@ -202,16 +202,14 @@ def respond(
     headers: Iterable[Header] = (),
     body: bytes = b"",
 ) -> Response:
-    """A response by RFC 3261 section 8.2.6: Via, From, To, Call-ID, CSeq copied, as far as the request has them, and
-    Timestamp into a 100; `tag` added to To if it has none."""
+    """A response by RFC 3261 section 8.2.6: Via, From, To, Call-ID, CSeq copied, as far as the request has them;
+    `tag` added to To if it has none."""
     copied: list[Header] = []
     for name in ("Via", "From", "To", "Call-ID", "CSeq"):
         for value in request.index.get(name, ()):
             if name == "To" and tag and not _tagged(request):
                 value = f"{value};tag={tag}"
             copied.append((name, value))
-    if status == 100 and "Timestamp" in request.index:
-        copied.append(("Timestamp", request.index["Timestamp"][0]))
     copied.extend(headers)
     return Response(status, reason or REASONS.get(status, "Unknown"), copied, body)
 

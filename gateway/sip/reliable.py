@@ -84,18 +84,16 @@ class Provisionals:
         if len(self._queue) >= _WAITING:
             return False
         self._queue.append(provisional)
-        if self._flying is None:
-            self._next(now)
+        self.go_on(now)
         return True
 
-    def acknowledge(self, what: RAck, now: float) -> Provisional | None:
-        """The response a PRACK acknowledges, or None: 481."""
+    def acknowledge(self, what: RAck) -> Provisional | None:
+        """The response a PRACK acknowledges, or None: 481. Once the PRACK is answered, `go_on`."""
         if what.method != "INVITE" or what.cseq != self._cseq or what.rseq not in self._open:
             return None
         self._open.discard(what.rseq)
         acknowledged, self._flying = self._flying, None
         self._silence()
-        self._next(now)
         return acknowledged
 
     def stop(self) -> None:
@@ -103,8 +101,9 @@ class Provisionals:
         self._silence()
         self._queue.clear()
 
-    def _next(self, now: float) -> None:
-        if not self._queue:
+    def go_on(self, now: float) -> None:
+        """Sends the next, where none is on its way."""
+        if not self._queue or self._flying is not None:
             return
         provisional = self._queue.popleft()
         self._rseq += 1

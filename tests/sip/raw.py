@@ -70,7 +70,8 @@ def reply(to: Request, code: int, tag: str = "peer", body: str = "", **more: str
     """A response to a request of the endpoint's."""
     lines = [f"{name}: {value}" for name, value in to.headers if name in ("Via", "From", "Call-ID", "CSeq")]
     lines.append(f"To: {to.get('To')}" + ("" if to.to.tag or not tag else f";tag={tag}"))
-    lines.append("Contact: <sip:peer@10.0.0.9:5060>")
+    if "Contact" not in more:
+        lines.append("Contact: <sip:peer@10.0.0.9:5060>")
     if body:
         lines.append("Content-Type: application/sdp")
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]

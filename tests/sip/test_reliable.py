@@ -43,7 +43,9 @@ class Bench:
         self.now = seconds
 
     def prack(self, number: int, cseq: int = 7, method: str = "INVITE") -> Provisional | None:
-        return self.line.acknowledge(RAck(number, cseq, method), self.now)
+        found = self.line.acknowledge(RAck(number, cseq, method))
+        self.line.go_on(self.now)
+        return found
 
 
 def test_it_is_repeated_at_doubling_intervals_until_its_prack() -> None:

@@ -1,5 +1,5 @@
-"""Two endpoints of ours drive each other over a link that loses, doubles and reorders, with whatever users may do: every
-call ends once on both sides, both agree whether it was up, nothing is left behind."""
+"""Two endpoints of ours drive each other over a link that loses, doubles and reorders, with whatever users may do:
+every call ends once on both sides, both agree whether it was up, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ side = st.fixed_dictionaries(
         "min_se": st.sampled_from([2, 8]),
     }
 )
-steps = st.lists(st.tuples(st.sampled_from([0.0, 0.02, 0.3, 3.0, 9.0]), st.booleans(), st.sampled_from(VERBS)), max_size=40)
+pauses = st.sampled_from([0.0, 0.02, 0.3, 3.0, 9.0])
+steps = st.lists(st.tuples(pauses, st.booleans(), st.sampled_from(VERBS)), max_size=40)
 
 
 @settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
@@ -171,7 +172,7 @@ def test_every_call_ends_once_and_both_sides_agree(
             agree(caller, callee)
 
 
-def fate(rng: random.Random, loss: float, double: float, jitter: float):  # noqa: ANN201
+def fate(rng: random.Random, loss: float, double: float, jitter: float):
     def arrives(data: bytes, source: object, target: object) -> list[float]:
         if rng.random() < loss:
             return []
