@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, reliable
+from gateway.sip.auth import Account
 from gateway.sip.branch import Branch
 from gateway.sip.dialog import Dialog
 from gateway.sip.message import Header, Request, Response
+from gateway.sip.offer_answer import limited
 from gateway.sip.place import Place
 from gateway.sip.reason import ELSEWHERE, Reason
 from gateway.sip.reason import headers as reason_headers
@@ -18,6 +20,7 @@ from gateway.sip.reason import read as read_reason
 from gateway.sip.sent import Sent
 from gateway.sip.session_timer import SessionTimer
 from gateway.sip.stack import ALLOW, SDP_TYPE, Credentials
+from gateway.sip.timers import Alarm
 from gateway.sip.uri import Address, Uri
 
 if TYPE_CHECKING:
@@ -40,10 +43,23 @@ class Target:
     q: float = 1.0
     lost: Callable[[], None] = lambda: None
     then: Target | None = None
+    found: Callable[[], None] = lambda: None
+    """Told where the call was answered."""
+    trunk: str = ""
+    sender: str = ""
+    addressee: str = ""
+    contact: str = ""
+    """Of a trunk: From, To and Contact where they are not the call's own."""
+    extra: tuple[Header, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    codecs: tuple[str, ...] = ()
+    patience_s: float = 0.0
+    """Seconds without any answer after which the next one is tried; 0 waits for as long as RFC 3261 does."""
 
 
 class Attempt:
-    """`status`: how it failed, None while it has not."""
+    """`status`: how it failed, None while it has not; `retry_after`: for how many seconds, if the peer said so; `left`:
+    places that were not tried then. `rang`: the phone was reached."""
 
     def __init__(self, call: Outbound, target: Target) -> None:
         self.call = call
@@ -52,8 +68,12 @@ class Attempt:
         self.to = target.to
         self.status: int | None = None
         self.reason = Reason()
+        self.retry_after: int | None = None
+        self.left: list[Place | Uri] = []
         self.answered = False
-        self.login = Credentials(call.stack, call.accounts)
+        self.rang = False
+        self.offer = limited(call.offer, target.codecs) if call.offer and target.codecs else call.offer
+        self.login = Credentials(call.stack, (*target.accounts, *call.accounts))
         self.timer = SessionTimer(self.stack.config.session_expires, self.stack.config.min_se)
         self._call_id = f"{call.stack.token()}@{call.stack.config.host}"
         call.stack.on_dialog(call.handle, self._call_id)
@@ -66,6 +86,7 @@ class Attempt:
         self._insists = self.stack.config.reliable == "required"
         self._branches: dict[str, Branch] = {}
         self._elsewhere: list[Uri] = []
+        self._patience: Alarm | None = None
 
     @property
     def done(self) -> bool:
@@ -78,21 +99,22 @@ class Attempt:
 
     def start(self) -> None:
         self._seq += 1
-        offer, uri = self.call.offer, str(self.target.uri)
+        offer, uri, target = self.offer, str(self.target.uri), self.target
         headers: list[Header] = [
             *[("Route", route) for route in self.target.routes],
             ("Max-Forwards", str(self.call.max_forwards)),
-            ("From", f"{self.call.sender};tag={self._tag}"),
-            ("To", self.call.addressee or f"<{self.target.uri.bare()}>"),
+            ("From", f"{target.sender or self.call.sender};tag={self._tag}"),
+            ("To", target.addressee or self.call.addressee or f"<{target.uri.bare()}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._seq} INVITE"),
-            self.stack.contact,
+            ("Contact", target.contact) if target.contact else self.stack.contact,
             ("Allow", ALLOW),
             self.stack.supported,
             ("User-Agent", self.stack.config.user_agent),
             *([("Require", reliable.TAG)] if self._insists else []),
             *self.timer.ask(),
             *self.call.extra,
+            *target.extra,
             *self.login.headers("INVITE", uri),
             *([("Content-Type", SDP_TYPE)] if offer else []),
         ]
@@ -101,6 +123,19 @@ class Attempt:
         sent = self.stack.request(request, self.to, lambda response: self._heard(request, response))
         if request is self._request and not (self.done or sent.over):
             self._sent = sent
+        if target.patience_s and self._patience is None:
+            self._patience = self.stack.timers.at(self.stack.now + target.patience_s, self._impatient)
+
+    def _impatient(self) -> None:
+        """Nothing was heard for too long: another place or trunk is tried. A late answer gets ACK and BYE."""
+        if self.done or self.answered or self._heard_of or self._cancel is not None:
+            return
+        if self._sent:
+            self.left = self._sent.onward
+            if self.left and isinstance(here := self.left.pop(0), Place):
+                self.stack.outages.failed(here, self.stack.now)
+        self.cancel(Reason("no response"))
+        self._fail(408, Reason("No Response"))
 
     def cancel(self, reason: Header | Reason) -> None:
         """Calls it off. An answer that crosses the CANCEL gets ACK and BYE."""
@@ -125,6 +160,7 @@ class Attempt:
         elif status < 300:
             self._on_answer(request, response)
         elif request is self._request:
+            self.retry_after = grammar.seconds(response.get("Retry-After"), 3600)
             if response.local and not self._heard_of:
                 self.target.lost()
             if self._cancel is None and self._again(response):
@@ -172,6 +208,7 @@ class Attempt:
     def _fail(self, status: int, reason: Reason) -> None:
         if self.done:
             return
+        self._hear()
         self.status, self.reason = status, reason
         self._end_branches()
         self.call.attempt_failed()
@@ -187,6 +224,8 @@ class Attempt:
 
     def _on_provisional(self, request: Request, response: Response) -> None:
         self._heard_of = True
+        self._hear()
+        self.rang = self.rang or response.status > 100
         if response.status == 100 or not response.to.tag or self.call.over or request is not self._request:
             return
         if self._cancel is not None:
@@ -210,14 +249,19 @@ class Attempt:
             return
         if not branch.answered(request, response):
             return
-        if self.call.over or self.call.chosen:
+        if self.call.over or self.call.chosen or self.done:
             branch.send_ack(request)
             branch.leave(Reason("answered elsewhere" if self.call.chosen else "given up"))
             return
         self.answered = True
+        self._hear()
         self.login.settled()
         self.call.chosen = branch
         branch.take_answer(request, response)
+
+    def _hear(self) -> None:
+        if self._patience:
+            self._patience.cancel()
 
     # --- the end --------------------------------------------------------------------------------------------------
 

@@ -38,8 +38,8 @@ class Branch(Conversation):
         self._settled: Heard | None = None
         self._ack = b""
         self._late: Request | None = None
-        if attempt.call.offer:
-            self.offers.began(attempt.call.offer)
+        if attempt.offer:
+            self.offers.began(attempt.offer)
 
     def tell(self, event: SipEvent) -> None:
         if self.won or not isinstance(event, OfferChanged):

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Unpack
 
 from gateway.core.errors import SipError
-from gateway.sip import client, grammar, keys, known, refer
+from gateway.sip import client, grammar, keys, known, placing, refer
 from gateway.sip.admission import Admission
-from gateway.sip.attempt import Target
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.client import Registration
 from gateway.sip.config import SipConfig
 from gateway.sip.conversation import Conversation
 from gateway.sip.events import OptionsAnswered, SipEvent
 from gateway.sip.inbound import Inbound
-from gateway.sip.message import Header, MessageError, Request, parse, respond
-from gateway.sip.outbound import Outbound
+from gateway.sip.message import MessageError, Request, parse, respond
 from gateway.sip.place import Place
+from gateway.sip.placing import Invitation
 from gateway.sip.register import RegisterServer
 from gateway.sip.registrar import Binding, Registrar
 from gateway.sip.sdp import SessionDescription
@@ -26,7 +26,7 @@ from gateway.sip.stack import ALLOW, Call, Lookup, Stack
 from gateway.sip.trunkbook import TrunkState
 from gateway.sip.uas import Uas, ignore
 from gateway.sip.upkeep import Upkeep
-from gateway.sip.uri import Address, Uri, parse_uri
+from gateway.sip.uri import parse_uri
 
 _SHORTEST = 16
 """Datagrams below this many bytes are keep-alives or noise, no message."""
@@ -207,44 +207,13 @@ class Endpoint:
         if call in self._stack.calls:
             self._inbound(call).reject(status, reason, cause)
 
-    def invite(
-        self,
-        target: str,
-        sdp: SessionDescription | None,
-        *,
-        from_user: str = "",
-        from_display: str = "",
-        headers: Sequence[Header] | Mapping[str, str] = (),
-        credentials: Sequence[Account] = (),
-        ring_timeout: float | None = None,
-        redirects: int = 0,
-        max_forwards: int = 70,
-        now: float,
-    ) -> str:
-        """Calls `target`: one of our users (`agent`, `sip:agent@our.domain`), on all phones registered, or any SIP URI.
-        Gives the handle; CallProgress, CallAnswered, CallFailed tell how it goes. `sdp` None: the phone offers, in
-        OfferChanged. `ring_timeout`: seconds after which a phone that does not answer is given up, with 408.
-        `redirects`: how many other addresses are tried that a 3xx names. Raises SipError on a bad target or header."""
-        stack = self._stack
-        stack.now = now
-        uri = parse_uri(target if ":" in target else self.config.aor(target))
-        extra = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
-        sender = Address(from_display, Uri("sip", from_user or self.config.user, self.config.domain))
-        ours = ":" not in target or self._user_of_ours(uri)
-        call = Outbound(
-            stack,
-            stack.token(),
-            sdp,
-            sender=str(sender),
-            addressee=f"<{self.config.aor(uri.user or '')}>" if ours else None,
-            extra=extra,
-            accounts=credentials,
-            ring_timeout=ring_timeout,
-            redirects=redirects,
-            max_forwards=max_forwards,
-        )
-        call.start(self._register.targets(uri) if ours else [Target(uri, uri)])
-        return call.handle
+    def invite(self, target: str, sdp: SessionDescription | None, *, now: float, **how: Unpack[Invitation]) -> str:
+        """Calls `target`: one of our users (`agent`, `sip:agent@our.domain`), on all phones registered, any SIP URI, or
+        a number outside by a trunk (`+49...`, `tel:...`, with `trunk` as it is dialled there). `sdp` None: the phone
+        offers, in OfferChanged. Gives the handle; CallProgress, CallAnswered, CallFailed tell how it goes. Raises
+        SipError on a bad target or header, Barred where a number may not be dialled (now)."""
+        self._stack.now = now
+        return placing.place(self._stack, self._register.targets, target, sdp, **how)
 
     def hangup(self, call: str, reason: str = "", *, cause: int = 0, now: float) -> None:
         """Ends a call whatever its state: refuses, cancels, or says BYE; `reason` and `cause` (Q.850) tell the peer
@@ -301,12 +270,6 @@ class Endpoint:
         self._stack.now = now
         kind, body = keys.written(digit, ms)
         self._talking(call).ask("INFO", [("Content-Type", kind)], body, lambda response: None)
-
-    def _user_of_ours(self, uri: Uri) -> bool:
-        """Whether a URI names one of our users; an endpoint without accounts has none."""
-        port = self.config.port
-        here = uri.host.lower() in self.config.hosts and (uri.port or port) == port
-        return here and bool(self.config.accounts)
 
     def _call(self, call: str) -> Call:
         found = self._stack.calls.get(call)

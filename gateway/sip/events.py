@@ -69,12 +69,13 @@ class CallProgress:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
-    """Our INVITE was answered and the ACK is sent. `contact`: which phone it was."""
+    """Our INVITE was answered and the ACK is sent. `contact`: which phone it was; `trunk`: by which it was called."""
 
     call: str
     answer: SessionDescription
     media: Agreed
     contact: str = ""
+    trunk: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,20 @@ def offer(
     return SessionDescription(tuple(media), ip, origin=ip)
 
 
+def limited(mine: SessionDescription, codecs: Sequence[str]) -> SessionDescription:
+    """An offer of ours with these codecs alone, in this order; as it is where none of them would remain."""
+    wanted = [codec.meaning for codec in liked(tuple(codecs))]
+    media = []
+    for stream in mine.media:
+        kept = sorted((c for c in stream.codecs if c.meaning in wanted), key=lambda c: wanted.index(c.meaning))
+        if not kept:
+            return mine
+        clocks = {8000, *(codec.rate for codec in kept)}
+        kept += [codec for codec in stream.codecs if codec.is_dtmf and codec.rate in clocks]
+        media.append(replace(stream, codecs=tuple(kept), formats=tuple(str(codec.payload) for codec in kept)))
+    return replace(mine, media=tuple(media))
+
+
 def _audio(pair: Pair) -> tuple[int, Media, Media]:
     """The audio stream of a call: its place among the m= lines, ours and theirs; the first one where none lives."""
     both = [(n, a, b) for n, (a, b) in enumerate(zip(pair[0].media, pair[1].media, strict=False)) if a.kind == "audio"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, sdp
@@ -65,7 +65,8 @@ def safe_headers(extra: Sequence[Header]) -> list[Header]:
 
 class Outbound:
     """A call of ours until it is answered; then its conversation speaks for it. `offer` None asks for the phone's.
-    `redirects`: how many other addresses may be tried that phones name."""
+    `redirects`: how many other addresses may be tried that phones name; `more`: what comes after the last that failed,
+    if anything does."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class Outbound:
         ring_timeout: float | None = None,
         redirects: int = 0,
         max_forwards: int = 70,
+        more: Callable[[Attempt], Target | None] = lambda failed: None,
     ) -> None:
         self.stack = stack
         self.handle = handle
@@ -90,6 +92,7 @@ class Outbound:
         self.accounts = tuple(accounts)
         self.redirects = redirects
         self.max_forwards = max_forwards
+        self._more = more
         self.chosen: Branch | None = None
         self.over = False
         self._attempts: list[Attempt] = []
@@ -101,8 +104,9 @@ class Outbound:
             self._limit = stack.timers.at(stack.now + ring_timeout, self._rang_out)
         stack.calls[handle] = self
 
-    def start(self, targets: Sequence[Target]) -> None:
-        """Calls all that are liked best at once; when the last of them has failed, those liked next (RFC 3261 16.6)."""
+    def start(self, targets: Sequence[Target], otherwise: tuple[int, str] = (480, "Not Registered")) -> None:
+        """Calls all that are liked best at once; when the last of them has failed, those liked next (RFC 3261 16.6).
+        `otherwise`: how the call fails without any."""
         likings = sorted({target.q for target in targets})
         self._later = [[target for target in targets if target.q == q] for q in likings]
         self._tried = {str(target.uri) for target in targets}
@@ -111,7 +115,7 @@ class Outbound:
         elif targets:
             self._go_on()
         else:
-            self._failed(480, Reason("Not Registered"))
+            self._failed(otherwise[0], Reason(otherwise[1]))
 
     def _go_on(self) -> None:
         fresh = [Attempt(self, target) for target in self._later.pop()]
@@ -183,7 +187,9 @@ class Outbound:
         for attempt in self._attempts:
             attempt.lose(branch)
         self.stack.calls[self.handle] = branch
-        self.stack.emit(CallAnswered(self.handle, answer, media, str(branch.attempt.target.uri)))
+        target = branch.attempt.target
+        target.found()
+        self.stack.emit(CallAnswered(self.handle, answer, media, str(target.uri), target.trunk))
 
     def attempt_failed(self) -> None:
         """The call fails with its last attempt: a 6xx if there was one, else the lowest class (RFC 3261 16.7)."""
@@ -191,6 +197,8 @@ class Outbound:
             return
         ended = [(a.status or 500, a.reason) for a in self._attempts]
         final = [pair for pair in ended if pair[0] >= 600]
+        if not final and not self._later and (another := self._more(self._attempts[-1])):
+            self._later.append([another])
         if self._later and not final:
             self._go_on()
             return

@@ -163,6 +163,10 @@ class TrunkBook:
                 found = found or trunk
         return found
 
+    def line_of(self, name: str) -> str:
+        """The line in the contact that we have there; empty where we are not registered."""
+        return self._homes[name][1] if name in self._homes else ""
+
     def by_account(self, user: str) -> Trunk | None:
         return self._accounts.get(user)
 

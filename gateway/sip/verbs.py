@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from typing import Unpack
 
 from gateway.sip.auth import Account
 from gateway.sip.endpoint import Endpoint
-from gateway.sip.message import Header
 from gateway.sip.place import Place
+from gateway.sip.placing import Invitation
 from gateway.sip.sdp import SessionDescription
 
 
@@ -33,31 +34,8 @@ class Verbs:
         self.endpoint.reject(call, status, reason, cause=cause, now=time.monotonic())
         self.settle()
 
-    def invite(
-        self,
-        target: str,
-        sdp: SessionDescription | None,
-        *,
-        from_user: str = "",
-        from_display: str = "",
-        headers: Sequence[Header] | Mapping[str, str] = (),
-        credentials: Sequence[Account] = (),
-        ring_timeout: float | None = None,
-        redirects: int = 0,
-        max_forwards: int = 70,
-    ) -> str:
-        handle = self.endpoint.invite(
-            target,
-            sdp,
-            from_user=from_user,
-            from_display=from_display,
-            headers=headers,
-            credentials=credentials,
-            ring_timeout=ring_timeout,
-            redirects=redirects,
-            max_forwards=max_forwards,
-            now=time.monotonic(),
-        )
+    def invite(self, target: str, sdp: SessionDescription | None, **how: Unpack[Invitation]) -> str:
+        handle = self.endpoint.invite(target, sdp, now=time.monotonic(), **how)
         self.settle()
         return handle
 
