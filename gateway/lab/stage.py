@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.errors import TrunklineError
+from gateway.sip.uri import hostport
 
 ROOT = Path(__file__).parents[2]
 """The project: flows and configuration that the demo uses stand here."""
@@ -39,10 +40,11 @@ class GatewayProcess:
     http_port: int
     data: Path
     log: Path
+    host: str = "127.0.0.1"
 
     @property
     def sip(self) -> str:
-        return f"127.0.0.1:{self.sip_port}"
+        return hostport(self.host, self.sip_port)
 
     def uri(self, number: str) -> str:
         return f"sip:{number}@{self.sip}"
@@ -63,16 +65,18 @@ def gateway(
     *,
     flows: Sequence[Path] = (),
     config: Path = CONFIG,
+    host: str = "127.0.0.1",
     seconds: float = 240.0,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[GatewayProcess]:
-    """Starts a gateway on free loopback ports and ends it in order. Raises NotReady with the end of its log."""
+    """Starts a gateway on free ports of `host`, a loopback address, and ends it in order. Raises NotReady with the end
+    of its log."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / "gateway.log"
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "gateway.cli", "run", "--config", str(config), "--data", str(data)]
-        command += ["--sip", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+        command += ["--sip", hostport(host, 0), "--http", "127.0.0.1:0"]
         for flow in flows:
             command += ["--flow", str(flow)]
         surroundings = {**os.environ, READY_FILE: str(ready), **(env or {})}
@@ -80,7 +84,7 @@ def gateway(
             process = subprocess.Popen(command, stdout=out, stderr=out, env=surroundings, cwd=ROOT)
         try:
             ports = _await(process, ready, log, seconds)
-            yield GatewayProcess(process, ports["sip"], ports["http"], data, log)
+            yield GatewayProcess(process, ports["sip"], ports["http"], data, log, host)
         finally:
             end(process)
 

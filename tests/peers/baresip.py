@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import wave
 from pathlib import Path
 from typing import Any
 
 from gateway.lab.sounds import tone
 from gateway.lab.wire import Sound, write_wav
+from gateway.sip.uri import hostport
 from tests.peers.programs import Program, Programs, eventually, free_port, need
 
 MODULES = (
@@ -26,12 +28,13 @@ module aufile.so
 module aubridge.so
 module sndfile.so
 module uuid.so
+module srtp.so
 module_app account.so
 module_app menu.so
 module_app ctrl_tcp.so
-sip_listen {ip}:{sip}
+sip_listen {listen}
 net_interface {ip}
-ctrl_tcp_listen {ip}:{control}
+ctrl_tcp_listen 127.0.0.1:{control}
 call_max_calls 4
 call_local_timeout 60
 audio_player aubridge,heard
@@ -86,21 +89,25 @@ def start(
     name: str = "",
     codecs: str = "PCMU,PCMA",
     rate: int = 8000,
+    encryption: str = "",
+    ip: str = "127.0.0.1",
 ) -> Baresip:
     """A phone registered at `server` (HOST:PORT; empty: no account is registered). `voice`: what it says in each
     call, at `rate` (a minute of 440 Hz at 8 kHz where none is given); `answer`: auto or manual; `codecs`: those it
-    offers and takes."""
+    offers and takes; `encryption`: none, srtp (keys beside RTP/AVP), srtp-mand (RTP/SAVP) or srtp-mandf."""
     program = need("baresip")
     folder = programs.folder / (name or user)
     folder.mkdir(parents=True, exist_ok=True)
-    sip, control, rtp = free_port(2), free_port(2), free_port(20)
+    sip, control, rtp = free_port(2, ip), free_port(2), free_port(20, ip)
+    listen = hostport(ip, sip)
     modules = next(path for path in MODULES if Path(path).is_dir())
-    values = {"modules": modules, "ip": "127.0.0.1", "sip": sip, "control": control, "source": "aufile,voice.wav"}
+    values = {"modules": modules, "ip": ip, "listen": listen, "control": control, "source": "aufile,voice.wav"}
     write_wav(folder / "voice.wav", tone(440, 60.0) if voice is None else voice, rate)
     config = CONFIG.format(**values, rate=rate, rtp=rtp, rtp_end=rtp + 18, folder=folder)
     (folder / "config").write_text(config)
-    register = f"<sip:{user}@{server or f'127.0.0.1:{sip}'}>;auth_pass={password};answermode={answer}"
-    (folder / "accounts").write_text(f"{register};regint={60 if server else 0};audio_codecs={codecs}\n")
+    protected = f";mediaenc={encryption}" if encryption else ""
+    register = f"<sip:{user}@{server or listen}>;auth_pass={password};answermode={answer}"
+    (folder / "accounts").write_text(f"{register};regint={60 if server else 0};audio_codecs={codecs}{protected}\n")
     (folder / "contacts").write_text("")
     phone = Baresip(name or user, [program, "-f", str(folder)], folder)
     phone.port, phone.control = sip, control
@@ -110,3 +117,12 @@ def start(
     else:
         eventually(lambda: "ready" in phone.text, what="baresip being ready")
     return phone
+
+
+def complete(path: Path) -> bool:
+    """Whether baresip has written the file's header: it does so when the call is over."""
+    try:
+        wave.open(str(path)).close()
+    except (wave.Error, EOFError):
+        return False
+    return True

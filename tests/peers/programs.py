@@ -31,13 +31,14 @@ def need(program: str) -> str:
 
 def free_port(count: int = 1, ip: str = "127.0.0.1") -> int:
     """The first of `count` neighbouring UDP ports that nobody holds; even, so that it may carry RTP."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((ip, 0))
             port = probe.getsockname()[1] & ~1
         try:
             for each in range(port, port + count):
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                with socket.socket(family, socket.SOCK_DGRAM) as probe:
                     probe.bind((ip, each))
         except OSError:
             continue
@@ -45,9 +46,9 @@ def free_port(count: int = 1, ip: str = "127.0.0.1") -> int:
 
 
 def bound(port: int) -> bool:
-    """Whether some program holds UDP `port` (IPv4) now."""
-    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
-    return any(int(row.split()[1].partition(":")[2], 16) == port for row in rows)
+    """Whether some program holds UDP `port` now."""
+    rows = [row for table in ("udp", "udp6") for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return any(int(row.split()[1].rpartition(":")[2], 16) == port for row in rows)
 
 
 def eventually(true: Callable[[], Any], seconds: float = 10.0, what: str = "that") -> Any:

@@ -60,15 +60,6 @@ def heard_tones(path: Path) -> set[float]:
     return {asked[found] for found in tones(sound, list(asked))}
 
 
-def complete(path: Path) -> bool:
-    """Whether baresip has written the file's header: it does so when the call is over."""
-    try:
-        wave.open(str(path)).close()
-    except (wave.Error, EOFError):
-        return False
-    return True
-
-
 @dataclass
 class Talk:
     """One call through the gateway to the agent: its record, and what each side heard."""
@@ -103,7 +94,7 @@ def talk(hall: Hall, crew: Programs, agent: baresip.Baresip, codec: str) -> Talk
     phone.command("hangup")
     record = wait(lambda: (r := hall.records.of(user)) and r.head.ended and r, "the end of the call")
     phone.end()
-    theirs = wait(lambda: [p for p in agent.recordings()[before:] if complete(p)], "the agent's recording")
+    theirs = wait(lambda: [p for p in agent.recordings()[before:] if baresip.complete(p)], "the agent's recording")
     return Talk(record, heard_tones(theirs[-1]), heard_tones(phone.recordings()[0]), phone.recordings()[0])
 
 

@@ -52,8 +52,9 @@ AGENTS = {
     "sara": "{en-US: 5, senior: 4}, queues: [bank.fraud]",
     "sun": "{zh-CN: 5, senior: 5}, queues: [bank.fraud]",
 }
-FLOOR = ("relay", "vanish", "ringing", "desk", "empty", "help", "talk", "hold", "wide")
-"""Queues of flows/floor.yaml; the agents relay1, relay2, ... serve the queue relay, and so on."""
+FLOOR = ("relay", "vanish", "ringing", "desk", "empty", "help", "talk", "hold", "wide", "secret")
+"""Queues of flows/floor.yaml; the agents relay1, relay2, ... serve the queue relay, and so on. The phones of
+`secret` have to encrypt."""
 
 
 def password(agent: str) -> str:
@@ -64,6 +65,7 @@ def written(folder: Path, *, calls: int = 200, bank: bool = True) -> Path:
     """A gateway's configuration with its agents and copies of its flows in `folder`; gives gateway.yaml."""
     folder.mkdir(parents=True, exist_ok=True)
     people = {**AGENTS, **{f"{q}{n}": f"{{en-US: 5, {q}: 1}}, queues: [floor.{q}]" for q in FLOOR for n in range(1, 5)}}
+    people |= {name: f"{skills}, srtp: required" for name, skills in people.items() if name.startswith("secret")}
     lines = [
         f"  {name}: {{name: {name.title()}, password: {password(name)}, skills: {s}}}" for name, s in people.items()
     ]
@@ -80,7 +82,7 @@ def written(folder: Path, *, calls: int = 200, bank: bool = True) -> Path:
         "media: {codecs: [opus, G722, PCMU, PCMA, L16]}\n"
         "trunks: trunks.yaml\n"
     )
-    (folder / "trunks.yaml").write_text("trunks: {loopback: {addresses: [127.0.0.0/8]}}\n")
+    (folder / "trunks.yaml").write_text("trunks: {loopback: {addresses: [127.0.0.0/8, '::1']}}\n")
     return folder / "gateway.yaml"
 
 
