@@ -50,6 +50,7 @@ class CallDriver(Owner):
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_said: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._loop = asyncio.get_running_loop()
         caller.owner = self
         self.leg.on_event = self._on_leg
@@ -99,12 +100,22 @@ class CallDriver(Owner):
         self.feed(m.CallerLeft("the caller's phone fell silent"))
 
     def _set_timer(self) -> None:
+        """A timer that rings too early looks again: most deadlines move on before they come."""
+        due = self.call.deadline
+        if due is None or self.call.stage is m.Stage.ENDED or (self._timer and self._timer_at <= due):
+            return
         if self._timer:
             self._timer.cancel()
-            self._timer = None
-        if self.call.deadline is not None and self.call.stage is not m.Stage.ENDED:
-            wait = max(0.0, self.call.deadline - self.exchange.clock.now().mono)
-            self._timer = self._loop.call_later(wait + 0.001, self.feed, m.Tick())
+        self._timer_at = due
+        wait = max(0.0, due - self.exchange.clock.now().mono)
+        self._timer = self._loop.call_later(wait + 0.001, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self.call.deadline is not None and self.call.deadline > self.exchange.clock.now().mono:
+            self._set_timer()
+        else:
+            self.feed(m.Tick())
 
     def _on_leg(self, event: media.MediaEvent) -> None:
         match event:

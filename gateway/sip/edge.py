@@ -229,10 +229,10 @@ class Edge(Verbs):
 
     def _set_alarm(self) -> None:
         at = None if self._closed else self.endpoint.next_timer()
-        if self._alarm and (at is None or at != self._alarm_at):
+        if self._alarm and (self._closed or (at is not None and at < self._alarm_at)):
             self._alarm.cancel()
             self._alarm = None
-        if at is not None and self._alarm is None:
+        if at is not None and self._alarm is None:  # one that rings too early looks again
             self._alarm_at = at
             self._alarm = self._loop.call_later(max(0.0, at - time.monotonic()), self._ring)
 
