@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Unpack
 
 from gateway.core.errors import SipError
-from gateway.sip import client, grammar, keys, known, placing, refer
+from gateway.sip import keys, placing, refer
 from gateway.sip.admission import Admission
-from gateway.sip.auth import Account, Authenticator
+from gateway.sip.auth import Authenticator
 from gateway.sip.client import Registration
 from gateway.sip.config import SipConfig
 from gateway.sip.conversation import Conversation
-from gateway.sip.events import OptionsAnswered, SipEvent
+from gateway.sip.events import SipEvent
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import MessageError, Request, parse, respond
 from gateway.sip.place import Place
 from gateway.sip.placing import Invitation
 from gateway.sip.register import RegisterServer
-from gateway.sip.registrar import Binding, Registrar
+from gateway.sip.registrar import Registrar
+from gateway.sip.relations import Relations
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import ALLOW, Call, Lookup, Stack
-from gateway.sip.trunkbook import TrunkState
 from gateway.sip.uas import Uas, ignore
 from gateway.sip.upkeep import Upkeep
-from gateway.sip.uri import parse_uri
 
 _SHORTEST = 16
 """Datagrams below this many bytes are keep-alives or noise, no message."""
 
 
-class Endpoint:
+class Endpoint(Relations):
     """`now`, everywhere: monotonic seconds as a float. After any call, drain `take_messages`, `take_lookups` and
     `take_events`, and call `tick` when `next_timer` says so.
     `rng` makes tags and branches; hand in a seeded one in tests only."""
@@ -76,10 +75,6 @@ class Endpoint:
     def count(self, name: str) -> None:
         """Counts what happened around the endpoint: on a connection, in a file with a socket."""
         self._stack.count(name)
-
-    def on_dialog(self, tell: Callable[[str, str], None]) -> None:
-        """`tell` hears the handle and the Call-ID of every dialog that a call has, before its first message leaves."""
-        self._stack.on_dialog = tell
 
     # --- in and out -----------------------------------------------------------------------------------------------
 
@@ -288,63 +283,6 @@ class Endpoint:
         if not isinstance(found, Conversation):
             raise SipError("No such call with a dialog", read=call)
         return found
-
-    # --- phones and registrars ------------------------------------------------------------------------------------
-
-    def contacts(self, aor: str, now: float) -> list[Binding]:
-        """The phones of an address of record, best first."""
-        return self.registrar.lookup(aor, now)
-
-    def drop_contacts(self, aor: str, reason: str, *, now: float) -> None:
-        self._stack.now = now
-        self._register.drop(aor, reason)
-
-    def known_phones(self, now: float) -> list[known.Row]:
-        """The phones that a gateway started anew can still reach, as plain JSON for `restore_phones`."""
-        return known.rows(self.registrar.all(), now)
-
-    def restore_phones(self, rows: Iterable[object], ago: float, *, now: float) -> None:
-        """Takes up what `known_phones` gave `ago` seconds ago; ContactUp follows for each that has not expired. Each is
-        asked whether it is there."""
-        self._stack.now = now
-        self._register.restore(known.bindings(rows, ago, now))
-
-    def register(self, registrar: str, aor: str, account: Account, expires: int = 600, *, now: float) -> str:
-        """Registers our own contact and keeps it registered. Gives a handle; Registered and RegisterFailed follow.
-        Raises SipError on a bad URI."""
-        self._stack.now = now
-        handle = self._stack.token()
-        registration = Registration(self._stack, handle, parse_uri(registrar), parse_uri(aor), account, expires)
-        self._registrations[handle] = registration
-        registration.send()
-        return handle
-
-    def unregister(self, registration: str, *, now: float) -> None:
-        self._stack.now = now
-        found = self._registrations.pop(registration, None)
-        if found:
-            found.leave()
-
-    def connect_trunks(self, *, now: float) -> None:
-        """Registers at the trunks that want it and begins to ask those that are to be asked; TrunkChanged follows."""
-        self._stack.now = now
-        self._upkeep.begin()
-
-    @property
-    def trunks(self) -> Mapping[str, TrunkState]:
-        """How each trunk stands, by name."""
-        return self._stack.trunks.states
-
-    def options(self, peer: str | Place, *, now: float) -> str:
-        """Asks whether a peer is there; OptionsAnswered carries the handle given here. Raises SipError on a bad URI."""
-        self._stack.now = now
-        handle = self._stack.token()
-        client.options(
-            self._stack,
-            peer if isinstance(peer, Place) else parse_uri(peer),
-            lambda r: self._stack.emit(OptionsAnswered(handle, r.status, grammar.clean(r.reason))),
-        )
-        return handle
 
     # --- leaving --------------------------------------------------------------------------------------------------
 

@@ -160,6 +160,10 @@ class Lockouts:
     def forgive(self, key: str) -> None:
         self._held.pop(key, None)
 
+    def waiting(self, now: float) -> list[tuple[str, float]]:
+        """Who is locked out and until when, those locked out last first."""
+        return [(key, until) for key, (_, until) in reversed(self._held.items()) if until > now]
+
     def _quiet(self, failures: int, until: float, now: float) -> bool:
         return now - until > max(_QUIET_S, self._wait(failures))
 
@@ -293,6 +297,10 @@ class Guard:
         if not self._accounts.locked(account, now) or self._trusted(source.ip, now):
             return False
         return source[:2] not in self._known and _network(source.ip) not in (self._homes.get(account) or ())
+
+    def locked_out(self, now: float, most: int = 100) -> list[tuple[str, float]]:
+        """Sources that are not listened to after wrong passwords, and until when."""
+        return self._sources.waiting(now)[:most]
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -19,6 +19,7 @@ from gateway.sip.message import Header, Request, Response
 from gateway.sip.outages import Outages
 from gateway.sip.place import Place
 from gateway.sip.reason import Reason
+from gateway.sip.report import KEPT, Refusal, refusal
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.sent import Sent
 from gateway.sip.timers import Timers
@@ -86,6 +87,7 @@ class Stack:
         self.out: list[tuple[bytes, Place]] = []
         self.lookups: list[Lookup] = []
         self.events: list[SipEvent] = []
+        self.refusals: deque[Refusal] = deque(maxlen=KEPT)
         self.counters: Counter[str] = Counter()
         self.calls: dict[str, Call] = {}
         self.trunks = TrunkBook(config.trunks, config.outside, self.rng)
@@ -221,6 +223,8 @@ class Stack:
     ) -> None:
         """A final response that turns a request down, counted."""
         self.count(f"refused_{status}")
+        if told := refusal(transaction.request, status, reason, self.now):
+            self.refusals.append(told)
         transaction.answer(status, reason, headers=(*headers, ("Server", self.config.user_agent)))
 
 
