@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "sipsak": "sipsak", "sox": "sox"}
+PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "sipsak": "sipsak", "kamailio": "kamailio", "sox": "sox"}
 
 
 def need(program: str) -> str:

@@ -85,10 +85,10 @@ class Sipp:
 
     @classmethod
     async def start(
-        cls, scenario: str, folder: Path, target: int | None = None, *more: str, service: str = "8000"
+        cls, scenario: str, folder: Path, target: int | None = None, *more: str, service: str = "8000", port: int = 0
     ) -> Sipp:
         need("sipp")
-        port = free_port()
+        port = port or free_port()
         arguments = ["sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(port), "-nostdin"]
         arguments += ["-m", "1", "-timeout", "20s", "-timeout_error", "-s", service, "-mp", str(free_port() & ~1)]
         arguments += ["-trace_err", "-error_file", str(folder / f"{scenario}-{port}.err"), *more]
