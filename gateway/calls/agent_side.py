@@ -1,14 +1,16 @@
-"""The agent's side of one call: the phone that is rung, talks, and may be left behind or taken over."""
+"""The agent's side of one call: the phone that is rung or talks, one that stepped aside, one that is about to join."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from gateway.calls import model as m
 from gateway.calls.party import Owner, Party
 from gateway.core.errors import TrunklineError
 from gateway.media import events as media
+from gateway.sip.events import TransferAsked
 from gateway.sip.offer_answer import Agreed
 
 if TYPE_CHECKING:
@@ -19,11 +21,14 @@ NO_PROGRESS_S = 4.0
 
 
 class AgentSide(Owner):
-    """`party` is the phone that is rung or talks."""
+    """`party` is the phone that is rung or talks; `aside` one that asked for a transfer and may get the caller back;
+    `joining` one that is on the line already and becomes `party` with the next TakeOver."""
 
     def __init__(self, driver: CallDriver) -> None:
         self.driver = driver
         self.party: Party | None = None
+        self.aside: Party | None = None
+        self.joining: Party | None = None
         self._progress: asyncio.TimerHandle | None = None
 
     @property
@@ -32,22 +37,69 @@ class AgentSide(Owner):
 
     # --- commands of the call -------------------------------------------------------------------------------------
 
-    def ring(self, command: m.RingAgent) -> None:
+    def run(self, command: m.CallCommand) -> None:
+        _RUN[type(command)](self, command)
+
+    def _ring(self, command: m.RingAgent) -> None:
         exchange, agent = self.driver.exchange, self.driver.exchange.agents[command.offer.agent]
+        self._call(agent.id, lambda: exchange.open_phone(self, agent.id, self.driver.leg), agent.aor, command.about)
+
+    def _outside(self, command: m.CallOutside) -> None:
+        exchange = self.driver.exchange
+        self._call(command.number, lambda: exchange.open_outside(self, self.driver.leg), command.number, command.about)
+
+    def _call(self, name: str, opened: Callable[[], Party], target: str, about: Mapping[str, str]) -> None:
         try:
-            self.party = exchange.open_phone(self, agent.id, self.driver.leg)
-            self.party.leg.on_event = self._on_leg
-            exchange.ring(self.party, agent, self.driver.call, command.about)
+            self.party = opened()
+            self.party.leg.on_event = self._listener(self.party)
+            self.driver.exchange.ring(self.party, target, self.driver.call, about)
         except TrunklineError as error:
             self._drop()
-            self.driver.feed(m.AgentFailed(agent.id, error.what))
+            self.driver.feed(m.AgentFailed(name, error.what))
             return
-        self._progress = asyncio.get_running_loop().call_later(NO_PROGRESS_S, self._no_progress, agent.id)
+        self._progress = asyncio.get_running_loop().call_later(NO_PROGRESS_S, self._no_progress, name)
 
-    def bridge(self) -> None:
-        self.driver.leg.stop()
+    def _bridge(self, _: m.Bridge) -> None:
+        """Who joins a conversation that goes on does so without a gap."""
+        leg = self.driver.leg
+        leg.stop()
+        if self.party and leg.room:
+            leg.room.join(self.party.leg)
+        elif self.party:
+            leg.bridge(self.party.leg)
+
+    def _part(self, _: m.Part) -> None:
+        self.driver.leg.unbridge()
+
+    def _step_aside(self, _: m.StepAside) -> None:
+        self._part(m.Part())
+        self.aside, self.party = self.party, None
+
+    def _step_back(self, _: m.StepBack) -> None:
+        self.party, self.aside = self.aside, None
+        self._still_held()
+
+    def _take_over(self, command: m.TakeOver) -> None:
+        before, self.party, self.joining = self.party, self.joining, None
         if self.party:
-            self.driver.leg.bridge(self.party.leg)
+            self.party.owner = self
+            self.party.leg.on_event = self._listener(self.party)
+            if self.driver.leg.room:
+                self.driver.leg.room.join(self.party.leg)
+        self._let_go(before, command.reason)
+        self._still_held()
+
+    def _still_held(self) -> None:
+        if self.party and self.party.held:
+            self.driver.feed(m.HoldChanged("agent", True))
+
+    def _turn_away(self, command: m.TurnAway) -> None:
+        late, self.joining = self.joining, None
+        self._let_go(late, command.reason)
+
+    def _let_aside_go(self, command: m.LetGo) -> None:
+        before, self.aside = self.aside, None
+        self._let_go(before, command.reason)
 
     def hang_up(self, reason: str) -> None:
         """The phone stops ringing, or the conversation ends."""
@@ -59,28 +111,39 @@ class AgentSide(Owner):
     def close(self, reason: str) -> None:
         """The call is over."""
         self.hang_up(reason)
+        self._let_aside_go(m.LetGo(reason))
+        self._turn_away(m.TurnAway(reason))
+
+    def _let_go(self, party: Party | None, reason: str) -> None:
+        if party:
+            self.driver.exchange.switchboard.hang_up(party, reason)
+            self._close(party)
 
     def _drop(self) -> None:
         if self.party:
-            self.driver.write_quality("agent", self.party.leg)
+            party, self.party = self.party, None
             self.driver.leg.unbridge()
-            self.driver.exchange.switchboard.close(self.party)
-        self.party = None
+            self._close(party)
 
-    # --- what the phone does --------------------------------------------------------------------------------------
+    def _close(self, party: Party) -> None:
+        self.driver.write_quality("agent", party.leg)
+        self.driver.exchange.switchboard.close(party)
 
-    def _on_leg(self, event: media.MediaEvent) -> None:
-        if self.party is None:
-            return
-        match event:
-            case media.RtpLost():
-                self.driver.exchange.switchboard.silence(self.party)
-            case media.RtpBack():
-                self.driver.exchange.switchboard.silence_over(self.party)
+    # --- what the phones do ---------------------------------------------------------------------------------------
 
-    def _no_progress(self, agent: str) -> None:
+    def _listener(self, party: Party) -> Callable[[media.MediaEvent], None]:
+        def heard(event: media.MediaEvent) -> None:
+            match event:
+                case media.RtpLost():
+                    self.driver.exchange.switchboard.silence(party)
+                case media.RtpBack():
+                    self.driver.exchange.switchboard.silence_over(party)
+
+        return heard
+
+    def _no_progress(self, name: str) -> None:
         self.hang_up("no progress")
-        self.driver.feed(m.AgentFailed(agent, "the phone gave no sign of life"))
+        self.driver.feed(m.AgentFailed(name, "the phone gave no sign of life"))
 
     def _progressed(self) -> None:
         if self._progress:
@@ -89,6 +152,8 @@ class AgentSide(Owner):
 
     def rings(self, party: Party) -> None:
         self._progressed()
+        if self.driver.call.ringing:
+            self.driver.feed(m.AgentRings(self.driver.call.ringing))
 
     def answered(self, party: Party, media: Agreed) -> None:
         self._progressed()
@@ -105,16 +170,49 @@ class AgentSide(Owner):
             self.driver.feed(m.AgentFailed(self.driver.call.ringing, reason))
 
     def left(self, party: Party, by_peer: bool, reason: str) -> None:
-        self._left("hung up" if by_peer else "phone vanished")
+        told = reason if by_peer and reason != "hung up" else ""
+        self._left(party, "hung up" if by_peer else "phone vanished", told)
 
     def vanished(self, party: Party) -> None:
         """It is told, should it be there still."""
-        self.hang_up("phone vanished")
-        if self.driver.call.agent:
-            self.driver.exchange.sign_out(self.driver.call.agent, "phone vanished")
-        self._left("phone vanished")
+        self.driver.exchange.switchboard.hang_up(party, "phone vanished")
+        if party.agent:
+            self.driver.exchange.sign_out(party.agent, "phone vanished")
+        self._left(party, "phone vanished")
 
-    def _left(self, reason: str) -> None:
-        self._drop()
-        if self.driver.call.agent:
-            self.driver.feed(m.AgentLeft(self.driver.call.agent, reason))
+    def _left(self, party: Party, reason: str, told: str = "") -> None:
+        if party is self.party:
+            self._drop()
+            if self.driver.call.agent:
+                self.driver.feed(m.AgentLeft(self.driver.call.agent, reason, told))
+        elif party is self.aside:
+            self.aside = None
+            self._close(party)
+            if self.driver.call.transfer:
+                self.driver.feed(m.AgentLeft(self.driver.call.transfer.by, reason, told))
+
+    def holds(self, party: Party) -> None:
+        if party is self.party:
+            self.driver.feed(m.HoldChanged("agent", party.held))
+
+    def asks_transfer(self, party: Party, event: TransferAsked) -> None:
+        if party is self.party and self.driver.call.agent == party.agent:
+            self.driver.exchange.control.asked(self.driver, party, event)
+        else:
+            self.driver.exchange.switchboard.endpoint.reject_transfer(event.transfer, 603)
+
+
+_RUN: Mapping[type, Callable[[AgentSide, Any], None]] = {
+    m.RingAgent: AgentSide._ring,
+    m.CallOutside: AgentSide._outside,
+    m.StopRinging: lambda side, command: side.hang_up(command.why),
+    m.Bridge: AgentSide._bridge,
+    m.Part: AgentSide._part,
+    m.StepAside: AgentSide._step_aside,
+    m.StepBack: AgentSide._step_back,
+    m.TakeOver: AgentSide._take_over,
+    m.TurnAway: AgentSide._turn_away,
+    m.LetGo: AgentSide._let_aside_go,
+    m.HangUpAgent: lambda side, command: side.hang_up(command.reason),
+}
+COMMANDS = tuple(_RUN)

@@ -139,6 +139,8 @@ def message_end(call: m.Call) -> float:
 
 def end(call: m.Call, reason: str, *, hang_up: bool) -> tuple[m.Call, Commands]:
     commands: Commands = []
+    if call.transfer and call.transfer.ask:
+        commands.append(m.TellTransfer(call.transfer.ask, 487, reason))
     if call.agent:
         commands += [m.HangUpAgent(call.agent, reason), m.Route(routing.CallFinished(call.id, call.agent))]
     elif call.queue and call.stage is m.Stage.WAITING:

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gateway.calls import agent_side, reducer
 from gateway.calls import model as m
-from gateway.calls import reducer
 from gateway.calls.agent_side import AgentSide
 from gateway.calls.party import Owner, Party
 from gateway.calls.words import phrases
@@ -22,6 +22,7 @@ from gateway.media.clip import Clip
 from gateway.media.leg import Leg
 from gateway.media.prompts import Phrase
 from gateway.media.recorder import Prepared
+from gateway.sip.events import TransferAsked
 from gateway.speech import ear
 from gateway.speech.pool import Saturated
 
@@ -86,7 +87,15 @@ class CallDriver(Owner):
         self.feed(m.Confirmed(recorded))
 
     def left(self, party: Party, by_peer: bool, reason: str) -> None:
-        self.feed(m.CallerLeft("caller hung up" if by_peer else reason))
+        told = reason if by_peer and reason != "hung up" else ""
+        self.feed(m.CallerLeft("caller hung up" if by_peer else reason, told))
+
+    def holds(self, party: Party) -> None:
+        self.feed(m.HoldChanged("caller", party.held))
+
+    def asks_transfer(self, party: Party, event: TransferAsked) -> None:
+        """Callers are put through by agents only."""
+        self.exchange.switchboard.endpoint.reject_transfer(event.transfer, 403)
 
     def cancelled(self, party: Party) -> None:
         self.feed(m.CallerLeft("caller cancelled"))
@@ -249,6 +258,18 @@ class CallDriver(Owner):
     def _beep(self, command: m.PlayBeep) -> None:
         self.leg.play([self.exchange.prompts.tone("beep")], token=command.token)
 
+    def _agent_side(self, command: m.CallCommand) -> None:
+        self.agent.run(command)
+
+    def _tell_transfer(self, command: m.TellTransfer) -> None:
+        endpoint = self.exchange.switchboard.endpoint
+        if command.status < 300:
+            endpoint.accept_transfer(command.ask)
+        else:
+            endpoint.reject_transfer(command.ask, command.status, command.reason)
+        if command.status > 100:
+            endpoint.transfer_progress(command.ask, command.status, command.reason)
+
     def _route(self, command: m.Route) -> None:
         self.exchange.route(command.event)
 
@@ -344,10 +365,8 @@ _RUN: Mapping[type, Callable[[CallDriver, Any], None]] = {
     m.PlayBeep: CallDriver._beep,
     m.Hear: CallDriver._hear,
     m.Route: CallDriver._route,
-    m.RingAgent: lambda driver, command: driver.agent.ring(command),
-    m.StopRinging: lambda driver, command: driver.agent.hang_up(command.why),
-    m.Bridge: lambda driver, command: driver.agent.bridge(),
-    m.HangUpAgent: lambda driver, command: driver.agent.hang_up(command.reason),
+    m.TellTransfer: CallDriver._tell_transfer,
+    **dict.fromkeys(agent_side.COMMANDS, CallDriver._agent_side),
     m.HangUpCaller: CallDriver._hang_up_caller,
     m.Record: CallDriver._record,
     m.Blank: CallDriver._blank,

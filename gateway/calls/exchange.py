@@ -13,6 +13,7 @@ from pathlib import Path
 from gateway.calls import model as m
 from gateway.calls import reducer
 from gateway.calls.actions import Actions
+from gateway.calls.control import Control
 from gateway.calls.driver import CallDriver
 from gateway.calls.durable import within
 from gateway.calls.negotiation import SECURED, Terms
@@ -66,6 +67,9 @@ class Exchange:
     agents: Mapping[str, routing.Agent]
     routing_state: RoutingState
     max_calls: int = 200
+    pickup: str = "*8"
+    outside: tuple[str, ...] = ()
+    """See Control."""
     dids: Mapping[str, Dids] = field(default_factory=dict)
     trunk_terms: Mapping[str, Terms] = field(default_factory=dict)
     agent_terms: Mapping[str, Terms] = field(default_factory=dict)
@@ -81,6 +85,10 @@ class Exchange:
     _queued_at: dict[str, float] = field(default_factory=dict)
     _hints: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    control: Control = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.control = Control(self, self.pickup, self.outside)
 
     # --- events of calls ------------------------------------------------------------------------------------------
 
@@ -145,6 +153,8 @@ class Exchange:
                 self.switchboard.on_sip(event)
 
     def _offered(self, event: sip.CallOffered) -> None:
+        if self.control.offered(event):
+            return
         number = dialled.lead((event.dialled, event.requested), self.numbers, self.dids.get(event.trunk or ""))
         flow = self.flows.get(number.flow) if number else None
         if number is None or flow is None:
@@ -217,7 +227,7 @@ class Exchange:
             driver.feed(m.CallerLeft("caller cancelled"))
 
     def _contact_up(self, event: sip.ContactUp) -> None:
-        agent = self._agent_of(event.aor)
+        agent = self.agent_of(event.aor)
         if agent:
             phones = self._phones.setdefault(agent.id, {})
             phones.pop(event.contact, None)
@@ -226,14 +236,14 @@ class Exchange:
             self.route(routing.AgentUp(agent))
 
     def _contact_down(self, event: sip.ContactDown) -> None:
-        agent = self._agent_of(event.aor)
+        agent = self.agent_of(event.aor)
         if agent:
             self._phones.get(agent.id, {}).pop(event.contact, None)
         if agent and not event.left:
             self.metrics.agent(agent.id, up=False)
             self.route(routing.AgentDown(agent.id, event.reason))
 
-    def _agent_of(self, aor: str) -> routing.Agent | None:
+    def agent_of(self, aor: str) -> routing.Agent | None:
         return next((a for a in self.agents.values() if a.aor == aor), None)
 
     # --- what drivers ask for -------------------------------------------------------------------------------------
@@ -247,11 +257,15 @@ class Exchange:
         place = next((phone for phone in phones if phone.transport not in SECURED), phones[-1])
         return self.switchboard.open(owner, place, near=near, agent=agent, terms=self.agent_terms.get(agent))
 
-    def ring(self, party: Party, agent: routing.Agent, call: m.Call, about: Mapping[str, str]) -> None:
-        """Calls the agent's phone; the call's story goes along as headers. Raises SipError."""
+    def open_outside(self, owner: Owner, near: Leg) -> Party:
+        """A party for a number outside. Raises SipError where no trunk takes calls."""
+        raise SipError("No trunk takes calls out")
+
+    def ring(self, party: Party, target: str, call: m.Call, about: Mapping[str, str]) -> None:
+        """Calls a phone for a caller; the call's story goes along as headers. Raises SipError."""
         self.switchboard.invite(
             party,
-            agent.aor,
+            target,
             from_user=call.caller or "anonymous",
             from_display=about.get("Intent", ""),
             headers={f"X-Trunkline-{name}": value for name, value in about.items()},
@@ -297,6 +311,7 @@ class Exchange:
     async def close(self, grace_s: float = 5.0) -> None:
         """Ends every call in order; new ones are refused from now on."""
         self.draining = True
+        self.control.close()
         for driver in list(self.calls.values()):
             driver.feed(m.Shutdown())
         if self.calls:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from gateway.calls import model as m
 from gateway.calls.announce import announce
-from gateway.calls.carry import MESSAGE_MAX_S, Commands, beep, end, routing_queue, say_it
+from gateway.calls.carry import MESSAGE_MAX_S, Commands, beep, end, say_it
+from gateway.calls.transfer import about, arrived, failed, is_outside, retrieved, to_queue_again
 from gateway.core.clock import Moment
 from gateway.core.values import replace
 from gateway.routing import model as routing
-
-AGAIN_PRIORITY = 1000
-"""A caller whose agent's phone vanished goes before everybody but emergencies."""
 
 WAIT_TOLD_S = 60.0
 """A shorter wait is not worth telling: rounded up it would be "about 1 minutes"."""
@@ -34,23 +32,10 @@ def _looked_at(candidates: Sequence[routing.Candidate]) -> list[dict[str, object
     return [{"agent": c.agent, "score": round(c.score, 2), "rejected": c.rejected} for c in candidates]
 
 
-def about(call: m.Call) -> dict[str, str]:
-    """The story an agent sees before answering. Sensitive slots are not in it."""
-    hidden = {slot.id for slot in call.flow.slots.values() if slot.sensitive}
-    shown = {k: v for k, v in call.slots.items() if k not in hidden}
-    story = {
-        "Call": call.id,
-        "Queue": call.queue or "",
-        "Intent": call.intent or "",
-        "Language": call.language,
-        "Path": " > ".join(call.path),
-        "Heard": call.last_heard,
-        "Slots": ", ".join(f"{k}={v}" for k, v in shown.items()),
-    }
-    return {k: v for k, v in story.items() if v}
-
-
 def withdraw(call: m.Call, event: routing.WithdrawOffer, now: Moment) -> tuple[m.Call, Commands]:
+    if call.stage is m.Stage.BRIDGED and call.agent == event.agent:  # talks with somebody else by now
+        let_go: Commands = [m.HangUpAgent(event.agent, event.why)]
+        return to_queue_again(call, [*let_go, m.Write("withdrawn", {"agent": event.agent, "why": event.why})], now)
     if call.ringing != event.agent:
         return call, []
     data: dict[str, object] = {"agent": event.agent, "why": event.why}
@@ -79,6 +64,8 @@ def position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Call
 def nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.WAITING:
         return call, []
+    if call.transfer:
+        return failed(call, event.why, now)
     call = replace(call, stage=m.Stage.MESSAGE, ringing=None, own_deadline=now.mono + MESSAGE_MAX_S)
     commands: Commands = [
         m.Write("nobody", {"queue": event.queue, "why": event.why, "candidates": _looked_at(event.candidates)}),
@@ -110,38 +97,39 @@ def message_over(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
 def agent_answered(call: m.Call, event: m.AgentAnswered, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.WAITING or call.ringing != event.agent:
         return call, [m.HangUpAgent(event.agent, "no longer offered")]
+    routed: Commands = [] if is_outside(call) else [m.Route(routing.OfferAnswered(call.id, event.agent))]
+    call, told = arrived(call, event.agent)
     call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, speaking=0, then=None)
-    return call, [
-        m.Bridge(event.agent),
-        m.Route(routing.OfferAnswered(call.id, event.agent)),
-        m.Write("bridged", {"agent": event.agent}),
-    ]
+    return call, [*told, m.Bridge(event.agent), *routed, m.Write("bridged", {"agent": event.agent})]
 
 
 def agent_failed(call: m.Call, event: m.AgentFailed, now: Moment) -> tuple[m.Call, Commands]:
     if call.ringing != event.agent:
         return call, []
     data: dict[str, object] = {"agent": event.agent, "reason": event.reason}
-    failed = routing.OfferFailed(call.id, event.agent, event.reason)
-    return replace(call, ringing=None), [m.Write("not_answered", data), m.Route(failed)]
+    commands: Commands = [m.Write("not_answered", data)]
+    if is_outside(call):
+        call, more = failed(call, event.reason, now)
+        return call, commands + more
+    commands.append(m.Route(routing.OfferFailed(call.id, event.agent, event.reason)))
+    return replace(call, ringing=None), commands
 
 
 def agent_left(call: m.Call, event: m.AgentLeft, now: Moment) -> tuple[m.Call, Commands]:
     if call.agent != event.agent:
+        if call.transfer and call.transfer.by == event.agent:
+            call = replace(call, transfer=replace(call.transfer, there=False))
         return call, []
+    call, told = retrieved(call, "agent", now)
+    if event.told:
+        told.append(m.Write("agent_left", {"agent": event.agent, "told": event.told}))
     if event.reason != "hung up" and call.queue:  # the phone vanished: the caller did not ask to leave
-        queue = routing_queue(call.flow, call.queue)
-        again = routing.CallQueued(call.id, queue, call.language, call.intent, AGAIN_PRIORITY)
         commands: Commands = [
+            *told,
             m.HangUpAgent(event.agent, event.reason),
             m.Write("agent_lost", {"agent": event.agent, "reason": event.reason}),
             m.Route(routing.CallFinished(call.id, event.agent)),
-            m.Route(again),
         ]
-        call = replace(call, agent=None, stage=m.Stage.WAITING)
-        say = announce(call.flow, "hold", call.language, call.queue or "")
-        if say is None:
-            return call, [*commands, m.PlayMusic()]
-        call, more = say_it(replace(call, then="music"), say, now)
-        return call, commands + more
-    return end(call, "agent hung up", hang_up=True)
+        return to_queue_again(call, commands, now)
+    call, over = end(call, "agent hung up", hang_up=True)
+    return call, told + over

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from gateway.calls.destinations import Destination
 from gateway.core.ports import Ranked
 from gateway.flow.model import Flow
 from gateway.flow.state import State as FlowState
@@ -41,9 +43,10 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class CallerLeft:
-    """The caller hung up, cancelled, or fell silent on the network (`reason`)."""
+    """The caller hung up, cancelled, or fell silent on the network (`reason`). `told`: what their phone said of it."""
 
     reason: str
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +124,47 @@ class AgentFailed:
 
 @dataclass(frozen=True, slots=True)
 class AgentLeft:
-    """The agent hung up, or the agent's phone vanished in the middle of the conversation."""
+    """The agent hung up, or the agent's phone vanished in the middle of the conversation. `told`: what the phone said
+    of it."""
 
     agent: str
     reason: str
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRings:
+    """The agent's phone says that it rings."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldChanged:
+    """One side put the other on hold, or took it back."""
+
+    by: Literal["caller", "agent"]
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransferWanted:
+    """The caller is to be put through `to` somebody else: agent `by` wants it, or (empty) whoever takes a caller out of
+    the queue for an agent. `ask`: by which the agent's phone is told how it goes, empty where nobody waits for that."""
+
+    by: str
+    to: Destination
+    ask: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """The agent whom the caller is to talk with from now on is on the line already: they picked the caller up (`by`
+    None), or a colleague spoke with them first and leaves now. `ask` as in TransferWanted."""
+
+    agent: str
+    by: str | None = None
+    ask: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +192,10 @@ CallEvent = (
     | AgentAnswered
     | AgentFailed
     | AgentLeft
+    | AgentRings
+    | HoldChanged
+    | TransferWanted
+    | TakenOver
     | ActionDone
     | AgentOffer
     | WithdrawOffer
@@ -227,6 +271,60 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Caller and agent do not hear each other until the next Bridge."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAside:
+    """The agent's phone stays connected but talks with nobody: the caller may come back to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepBack:
+    """The phone that stepped aside is the agent's phone again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The phone that is on the line already becomes the agent's phone; the one before it is let go with `reason`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAway:
+    """The phone that is on the line already came too late: it is hung up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutside:
+    """Call a number outside for the agent `by`; AgentRings, AgentAnswered and AgentFailed name the number."""
+
+    number: str
+    by: str
+    about: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """The phone that stepped aside is hung up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellTransfer:
+    """How a transfer goes, for the phone that asked: 100 it is tried, 180 rings, 200 done, from 300 on failed."""
+
+    ask: str
+    status: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HangUpAgent:
     agent: str
     reason: str
@@ -290,6 +388,14 @@ CallCommand = (
     | RingAgent
     | StopRinging
     | Bridge
+    | Part
+    | StepAside
+    | StepBack
+    | TakeOver
+    | TurnAway
+    | CallOutside
+    | LetGo
+    | TellTransfer
     | HangUpAgent
     | HangUpCaller
     | Record
@@ -302,6 +408,18 @@ CallCommand = (
 
 
 # --- state --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer under way: agent `by` wants the caller to be put through `to`. `ask` as in TransferWanted.
+    `there`: the agent's phone is still connected. `back`: it failed, and the agent's phone is called again."""
+
+    by: str
+    to: Destination
+    ask: str = ""
+    there: bool = True
+    back: bool = False
 
 
 @dataclass(frozen=True)
@@ -332,6 +450,9 @@ class Call:
     last_heard: str = ""
     ringing: str | None = None
     agent: str | None = None
+    transfer: Transfer | None = None
+    held: Mapping[str, float] = field(default_factory=dict)
+    """Who holds the other, "caller" or "agent", and since when."""
     message_from: float | None = None
     deadline: float | None = None
     own_deadline: float | None = None

@@ -1,7 +1,8 @@
 """One call as a pure function: `step(call, event, now) -> (call, commands)`.
 
 The flow interpreter decides what is said and where the caller goes; the reducer owns what surrounds it: the caller's
-words and keys (`turns`), the queue, the agent's phone and the message (`handover`), timers and the end.
+words and keys (`turns`), the queue, the agent's phone and the message (`handover`), hold and transfer (`transfer`),
+timers and the end.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.calls import handover, turns
+from gateway.calls import handover, transfer, turns
 from gateway.calls import model as m
 from gateway.calls.carry import Commands, end, feed_flow
 from gateway.core.clock import Moment
@@ -56,6 +57,10 @@ def _tick(call: m.Call, _: m.Tick, now: Moment) -> tuple[m.Call, Commands]:
     if call.own_deadline is not None and now.mono >= call.own_deadline:
         if call.stage is m.Stage.MESSAGE and call.message_from is not None:
             return handover.message_over(call, now)
+        if call.stage is m.Stage.WAITING and call.ringing and call.transfer:
+            stop = m.StopRinging(call.ringing, "no answer")
+            call, commands = transfer.failed(call, "no answer", now)
+            return call, [stop, *commands]
         reason = "no ACK" if call.stage is m.Stage.ANSWERING else call.end_reason or "timed out"
         return end(call, reason, hang_up=True)
     due = _flow_deadline(call)
@@ -88,6 +93,10 @@ _HANDLERS: Mapping[type, Callable[[m.Call, Any, Moment], tuple[m.Call, Commands]
     m.AgentAnswered: handover.agent_answered,
     m.AgentFailed: handover.agent_failed,
     m.AgentLeft: handover.agent_left,
+    m.AgentRings: transfer.rings,
+    m.HoldChanged: transfer.hold,
+    m.TransferWanted: transfer.wanted,
+    m.TakenOver: transfer.taken_over,
     m.Tick: _tick,
     m.Shutdown: _shutdown,
 }

@@ -31,7 +31,9 @@ def confirmed(call: m.Call, event: m.Confirmed, now: Moment) -> tuple[m.Call, Co
 
 
 def caller_left(call: m.Call, event: m.CallerLeft, now: Moment) -> tuple[m.Call, Commands]:
-    return end(call, event.reason, hang_up=False)
+    call, commands = end(call, event.reason, hang_up=False)
+    told: Commands = [m.Write("caller_left", {"told": event.told})] if event.told else []
+    return call, told + commands
 
 
 def speech_started(call: m.Call, event: m.SpeechStarted, now: Moment) -> tuple[m.Call, Commands]:

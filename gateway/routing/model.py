@@ -79,10 +79,12 @@ class OfferAnswered:
 @dataclass(frozen=True, slots=True)
 class Engaged:
     """The agent talks in this call although it was not offered to them: they picked a waiting caller up, a colleague
-    put the caller through, or they call a colleague. Where they talk in another call, WithdrawOffer says so."""
+    put the caller through, or they call a colleague. Where they talk in another call, WithdrawOffer says so. `queue`:
+    whose wrap-up it has, where the call neither waits nor is talked in."""
 
     call: str
     agent: str
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,8 @@ class _Floor:
                 self._down(agent, reason)
             case OfferAnswered(call, agent):
                 self._answered(call, agent)
-            case Engaged(call, agent):
-                self._engaged(call, agent)
+            case Engaged(call, agent, queue):
+                self._engaged(call, agent, queue)
             case OfferFailed(call, agent, reason):
                 if self._rings(call, agent):
                     self._put_aside(call, agent)
@@ -154,23 +154,23 @@ class _Floor:
             return
         self._talks(call, seat, f"{seat.agent.name} answered another offer first")
 
-    def _engaged(self, call: str, agent: str) -> None:
+    def _engaged(self, call: str, agent: str, queue: str | None) -> None:
         """A conversation that no offer led to is a fact as well, unless the agent is in another one."""
         seat = self.seats.get(agent)
         if seat is None or (seat.doing == "talking" and seat.call != call):
             why = "the agent is not signed in" if seat is None else f"{seat.agent.name} talks with somebody else"
             self.decisions.append(WithdrawOffer(call, agent, why))
         elif seat.doing != "talking":
-            self._talks(call, seat, f"{seat.agent.name} took the call")
+            self._talks(call, seat, f"{seat.agent.name} took the call", queue)
 
-    def _talks(self, call: str, seat: Seat, why: str) -> None:
+    def _talks(self, call: str, seat: Seat, why: str, queue: str | None = None) -> None:
         """From now on this agent, and nobody else, talks in this call; phones that rang for it or for them stop."""
         agent, waiting = seat.agent.id, self.waiting.get(call)
         for other in (waiting, self.waiting.get(seat.call or "")):
             if other is not None and not self._rings(call, agent):
                 self._withdraw(other, why)
         before = [s for s in self.seats.values() if (s.doing, s.call) == ("talking", call)]
-        queue = waiting.call.queue if waiting else next((s.queue for s in before), None)
+        queue = waiting.call.queue if waiting else next((s.queue for s in before), queue)
         self.waiting.pop(call, None)
         for other_seat in before:
             self._finished(call, other_seat.agent.id)

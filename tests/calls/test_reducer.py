@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.calls import handover, reducer, turns
 from gateway.calls import model as m
+from gateway.calls import reducer, transfer, turns
+from gateway.calls.destinations import ToAgent, ToNumber, ToOutside, ToQueue
 from gateway.core.clock import FakeClock
 from gateway.core.ports import Ranked
 from gateway.flow.check import load
@@ -147,7 +148,7 @@ def test_an_agents_phone_that_vanishes_puts_the_caller_first_in_line_again() -> 
     out = caller.feed(m.AgentLeft("anna", "phone vanished"))
     again = [c.event for c in out if isinstance(c, m.Route)][-1]
     assert isinstance(again, routing.CallQueued)
-    assert again.priority == handover.AGAIN_PRIORITY
+    assert again.priority == transfer.AGAIN_PRIORITY
     assert caller.call.stage is m.Stage.WAITING
     assert not any(isinstance(c, m.HangUpCaller) for c in out)
 
@@ -251,6 +252,19 @@ EVENTS = st.sampled_from(
         m.AgentFailed("anna", "busy"),
         m.AgentLeft("anna", "hung up"),
         m.AgentLeft("anna", "phone vanished"),
+        m.AgentRings("anna"),
+        *[m.HoldChanged(by, on) for by in ("agent", "caller") for on in (True, False)],
+        m.TransferWanted("anna", ToAgent("bo"), "ask"),
+        m.TransferWanted("", ToAgent("bo")),
+        m.TransferWanted("anna", ToQueue(FLOW, "cards"), "ask"),
+        m.TransferWanted("anna", ToNumber(FLOW, "1001", None), "ask"),
+        m.TransferWanted("anna", ToOutside("+4930"), "ask"),
+        m.TakenOver("bo"),
+        m.TakenOver("bo", "anna", "ask"),
+        m.AgentAnswered("bo"),
+        m.AgentAnswered("+4930"),
+        m.AgentFailed("+4930", "busy"),
+        routing.AgentOffer("call-1", "bo", "bank.general", 1.0, "why"),
         ActionDone("balance", {"balance": "5.00"}),
         routing.AgentOffer("call-1", "anna", "bank.general", 1.0, "why"),
         routing.WithdrawOffer("call-1", "anna", "why"),
@@ -281,7 +295,14 @@ def test_no_order_of_events_breaks_a_call_or_leaves_a_caller_in_silence(events: 
         if call.stage is m.Stage.ENDED:
             assert kinds(caller.done).count("Finish") == 1
             continue
-        music = any(isinstance(c, m.PlayMusic) for c in caller.done)
+        heard = [type(c) for c in caller.done if isinstance(c, m.PlayMusic | m.Bridge | m.Speak | m.StopPrompt)]
+        music = m.PlayMusic in heard
+        if call.stage is m.Stage.BRIDGED:
+            assert heard[-1] is (m.PlayMusic if "agent" in call.held else m.Bridge)
+            assert call.agent
+            assert call.transfer is None
+        asked = [c.status for c in caller.done if isinstance(c, m.TellTransfer)]
+        assert call.transfer is None or not call.transfer.ask or asked[-1] < 200
         assert call.speaking or call.deadline is not None or call.stage is m.Stage.BRIDGED or music, call.stage
 
 

@@ -1,0 +1,236 @@
+"""A conversation that is held, handed on, picked up, or comes back: what the phones of agents ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.calls import model as m
+from gateway.calls.announce import announce
+from gateway.calls.carry import Commands, feed_flow, routing_queue, say_it
+from gateway.calls.destinations import ToAgent, ToNumber, ToOutside, ToQueue
+from gateway.core.clock import Moment
+from gateway.flow import interpreter, turn
+from gateway.flow.model import Flow
+from gateway.routing import model as routing
+
+AGAIN_PRIORITY = 1000
+"""A caller whose agent's phone vanished, or whose transfer failed, goes before everybody but emergencies."""
+
+OUTSIDE_RING_S = 60.0
+"""How long a number outside rings."""
+
+# --- hold ---------------------------------------------------------------------------------------------------------
+
+
+def hold(call: m.Call, event: m.HoldChanged, now: Moment) -> tuple[m.Call, Commands]:
+    """Whoever is held by the agent hears music; a caller who holds is left to their own phone."""
+    if event.on == (event.by in call.held) or (event.by == "agent" and call.agent is None):
+        return call, []
+    if event.on:
+        call = replace(call, held={**call.held, event.by: now.mono})
+        told: Commands = [m.Write("held", {"by": event.by})]
+        return call, told + ([m.Part(), m.PlayMusic()] if event.by == "agent" else [])
+    call, told = retrieved(call, event.by, now)
+    if event.by == "agent" and call.stage is m.Stage.BRIDGED and call.agent:
+        told.append(m.Bridge(call.agent))
+    return call, told
+
+
+def retrieved(call: m.Call, by: str, now: Moment) -> tuple[m.Call, Commands]:
+    """A hold that ends, however it does, is written down."""
+    since = call.held.get(by)
+    if since is None:
+        return call, []
+    call = replace(call, held={who: at for who, at in call.held.items() if who != by})
+    return call, [m.Write("retrieved", {"by": by, "seconds": round(now.mono - since, 1)})]
+
+
+# --- transfer -----------------------------------------------------------------------------------------------------
+
+
+def wanted(call: m.Call, event: m.TransferWanted, now: Moment) -> tuple[m.Call, Commands]:
+    """The agent hands the caller on, or a waiting caller is given to an agent."""
+    waits = call.stage is m.Stage.WAITING and call.transfer is None and not event.by and isinstance(event.to, ToAgent)
+    if not waits and (call.stage is not m.Stage.BRIDGED or call.agent != event.by):
+        return call, _told(event.ask, 603, "the caller is gone")
+    if event.to == ToAgent(event.by):
+        return call, _told(event.ask, 486, "that is the same phone")
+    call, commands = retrieved(call, "agent", now)
+    commands.append(m.Write("transfer", {"by": event.by, "to": str(event.to)}))
+    commands += _told(event.ask, 100)
+    match event.to:
+        case ToAgent(agent):
+            call, more = _to_agent(call, event, agent)
+        case ToOutside(number):
+            call, more = _outside(call, event, number, now)
+        case ToQueue():
+            call, more = _to_queue(call, event, event.to, now)
+        case ToNumber():
+            call, more = _to_number(call, event, event.to, now)
+    return call, commands + more
+
+
+def _told(ask: str, status: int, reason: str = "") -> Commands:
+    return [m.TellTransfer(ask, status, reason)] if ask else []
+
+
+def put_through(call: m.Call, only: str | None, priority: int = AGAIN_PRIORITY) -> m.Route:
+    """The caller waits again: for one agent, or (None) for the queue they came from."""
+    queue = routing_queue(call.flow, call.queue or call.flow.human_queue)
+    return m.Route(routing.CallQueued(call.id, queue, call.language, call.intent, priority, only=only))
+
+
+def _to_agent(call: m.Call, event: m.TransferWanted, agent: str) -> tuple[m.Call, Commands]:
+    under_way = m.Transfer(event.by, event.to, event.ask, there=bool(event.by))
+    if not event.by:
+        return replace(call, transfer=under_way), [put_through(call, agent)]
+    call = replace(call, stage=m.Stage.WAITING, agent=None, transfer=under_way, then=None)
+    return call, [m.StepAside(), m.PlayMusic(), put_through(call, agent)]
+
+
+def _outside(call: m.Call, event: m.TransferWanted, number: str, now: Moment) -> tuple[m.Call, Commands]:
+    under_way = m.Transfer(event.by, event.to, event.ask)
+    call = replace(call, stage=m.Stage.WAITING, agent=None, ringing=number, transfer=under_way, then=None)
+    call = replace(call, own_deadline=now.mono + OUTSIDE_RING_S)
+    finished = m.Route(routing.CallFinished(call.id, event.by))
+    return call, [m.StepAside(), m.PlayMusic(), finished, m.CallOutside(number, event.by, about(call))]
+
+
+def _to_queue(call: m.Call, event: m.TransferWanted, to: ToQueue, now: Moment) -> tuple[m.Call, Commands]:
+    call = replace(_move(call, to.flow), stage=m.Stage.WAITING, agent=None, queue=to.queue)
+    commands: Commands = [
+        *_handed(event),
+        m.Write("queued", {"queue": to.queue, "intent": call.intent, "reason": "transferred", "emergency": False}),
+        put_through(call, None, 0),
+    ]
+    return _hold_on(call, commands, now)
+
+
+def _to_number(call: m.Call, event: m.TransferWanted, to: ToNumber, now: Moment) -> tuple[m.Call, Commands]:
+    call = replace(
+        _move(call, to.flow),
+        stage=m.Stage.FLOW,
+        agent=None,
+        queue=None,
+        dialled=to.number,
+        language=to.language or call.language,
+        flow_state=interpreter.start(to.flow),
+    )
+    commands: Commands = [*_handed(event), m.Route(routing.CallFinished(call.id, event.by))]
+    # the notice that the call is recorded was heard at its beginning
+    call, more = feed_flow(call, turn.Started(call.language, call.caller, call.dialled, recorded=False), now)
+    return call, commands + more
+
+
+def about(call: m.Call) -> dict[str, str]:
+    """The story an agent sees before answering. Sensitive slots are not in it."""
+    hidden = {slot.id for slot in call.flow.slots.values() if slot.sensitive}
+    shown = {k: v for k, v in call.slots.items() if k not in hidden}
+    story = {
+        "Call": call.id,
+        "Queue": call.queue or "",
+        "Intent": call.intent or "",
+        "Language": call.language,
+        "Path": " > ".join(call.path),
+        "Heard": call.last_heard,
+        "Slots": ", ".join(f"{k}={v}" for k, v in shown.items()),
+        "Transferred-By": call.transfer.by if call.transfer and not call.transfer.back else "",
+    }
+    return {k: v for k, v in story.items() if v}
+
+
+def _move(call: m.Call, flow: Flow) -> m.Call:
+    language = call.language if call.language in flow.languages else flow.languages[0]
+    return replace(call, flow=flow, language=language, then=None, path=(*call.path, flow.id))
+
+
+def _handed(event: m.TransferWanted) -> Commands:
+    """The agent is rid of the caller."""
+    done = m.Write("transferred", {"by": event.by, "to": str(event.to)})
+    return [*_told(event.ask, 200), m.HangUpAgent(event.by, "transferred"), done]
+
+
+def _hold_on(call: m.Call, commands: Commands, now: Moment) -> tuple[m.Call, Commands]:
+    """The caller is asked for patience, where the queue has words for it, and hears music."""
+    say = announce(call.flow, "hold", call.language, call.queue or "")
+    if say is None:
+        return call, [*commands, m.PlayMusic()]
+    call, more = say_it(replace(call, then="music"), say, now)
+    return call, commands + more
+
+
+def rings(call: m.Call, event: m.AgentRings, now: Moment) -> tuple[m.Call, Commands]:
+    if call.transfer is None or call.ringing != event.agent or call.transfer.back:
+        return call, []
+    return call, _told(call.transfer.ask, 180)
+
+
+def arrived(call: m.Call, agent: str) -> tuple[m.Call, Commands]:
+    """The phone that the caller was put through to was answered."""
+    under_way = call.transfer
+    if under_way is None:
+        return call, []
+    call = replace(call, transfer=None, own_deadline=None)
+    if under_way.back:
+        return call, []
+    done = m.Write("transferred", {"by": under_way.by, "to": agent})
+    return call, [*_told(under_way.ask, 200), m.LetGo("transferred"), done]
+
+
+def is_outside(call: m.Call) -> bool:
+    """Whether the phone that rings is none of our agents', so that routing knows nothing of it."""
+    return call.transfer is not None and not call.transfer.back and isinstance(call.transfer.to, ToOutside)
+
+
+def failed(call: m.Call, why: str, now: Moment) -> tuple[m.Call, Commands]:
+    """The caller goes back: to the agent, whose phone may still be there or is rung, else to the queue."""
+    under_way = call.transfer
+    if under_way is None:
+        return call, []
+    call = replace(call, ringing=None, own_deadline=None, queue=call.queue or call.flow.human_queue)
+    if under_way.back:
+        return to_queue_again(replace(call, transfer=None), [], now)
+    told: Commands = [m.Write("transfer_failed", {"by": under_way.by, "to": str(under_way.to), "why": why})]
+    told += _told(under_way.ask, 480, why)
+    if not under_way.by:
+        return to_queue_again(replace(call, transfer=None), told, now)
+    if not under_way.there:
+        call = replace(call, transfer=replace(under_way, back=True, ask=""))
+        return call, [*told, put_through(call, under_way.by)]
+    call = replace(call, transfer=None, stage=m.Stage.BRIDGED, agent=under_way.by, speaking=0, then=None)
+    return call, [*told, m.StepBack(), *_talk(call, under_way.by)]
+
+
+def _talk(call: m.Call, agent: str) -> Commands:
+    queue = routing_queue(call.flow, call.queue) if call.queue else None
+    engaged = m.Route(routing.Engaged(call.id, agent, queue))
+    return [m.Bridge(agent), m.Write("bridged", {"agent": agent}), engaged]
+
+
+def to_queue_again(call: m.Call, commands: Commands, now: Moment) -> tuple[m.Call, Commands]:
+    """Back to the queue the caller came from, before the others in it."""
+    call = replace(call, stage=m.Stage.WAITING, agent=None)
+    return _hold_on(call, [*commands, put_through(call, None)], now)
+
+
+# --- somebody else takes over -------------------------------------------------------------------------------------
+
+
+def taken_over(call: m.Call, event: m.TakenOver, now: Moment) -> tuple[m.Call, Commands]:
+    """A waiting caller is picked up, or a colleague who was asked first takes the caller."""
+    commands: Commands = []
+    if event.by is None and call.stage is m.Stage.WAITING:
+        if call.ringing:
+            commands.append(m.StopRinging(call.ringing, f"{event.agent} picked the caller up"))
+        if call.transfer:
+            commands += [*_told(call.transfer.ask, 200), m.LetGo("transferred")]
+        commands.append(m.Write("picked_up", {"agent": event.agent, "queue": call.queue}))
+    elif event.by is not None and call.stage is m.Stage.BRIDGED and call.agent == event.by:
+        call, commands = retrieved(call, "agent", now)
+        commands.append(m.Write("transferred", {"by": event.by, "to": event.agent, "attended": True}))
+        commands += _told(event.ask, 200)
+    else:
+        return call, [*_told(event.ask, 603, "the caller is gone"), m.TurnAway("the caller is gone")]
+    call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, transfer=None)
+    call = replace(call, speaking=0, then=None, own_deadline=None)
+    return call, [*commands, m.TakeOver("transferred"), *_talk(call, event.agent)]
