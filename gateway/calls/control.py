@@ -68,7 +68,8 @@ class Control:
             self._refuse(event, 503, "Service Unavailable")
             return None
         try:
-            party = board.open(Owner(), event.source, agent=agent)
+            terms = self.exchange.agent_terms.get(agent)
+            party = board.open(Owner(), event.source, agent=agent, offer=event.offer, terms=terms)
         except TrunklineError as error:
             log.error("no leg for an agent's phone", extra={"fields": {"error": str(error)}})
             self._refuse(event, 503, "Service Unavailable")

@@ -181,7 +181,7 @@ class Exchange:
         self._begin(event, flow, number, caller, local)
 
     def _terms(self, event: sip.CallOffered) -> Terms | None:
-        agent = self._agent_of(event.aor) if event.aor else None
+        agent = self.agent_of(event.aor) if event.aor else None
         return self.agent_terms.get(agent.id) if agent else self.trunk_terms.get(event.trunk or "")
 
     def _begin(

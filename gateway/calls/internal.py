@@ -109,9 +109,8 @@ class InternalCall(Owner):
         if self._timer:
             self._timer.cancel()
         try:
-            self._board.attach(party, media)
             self._board.endpoint.answer(self.caller.sip, self._local)
-        except TrunklineError as error:  # no common codec, or the caller gave up a moment ago
+        except TrunklineError as error:  # the caller gave up a moment ago
             self.end(error.what)
             return
         self.talking = True

@@ -215,7 +215,7 @@ class Endpoint(Relations):
         why. Nothing happens when it is over already."""
         self._stack.now = now
         if call in self._stack.calls:
-            self._stack.calls[call].hangup(reason, cause)
+            refer.hang_up(self._stack, call, reason, cause)
 
     def change(self, call: str, sdp: SessionDescription, *, update: bool = False, now: float) -> None:
         """Offers a new description (hold, resume, another address) by re-INVITE; by UPDATE with `update`, and before

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, replaces
 from gateway.sip.events import TransferAsked, TransferProgress
 from gateway.sip.message import Header, Request, Response
-from gateway.sip.stack import ALLOW_EVENTS
+from gateway.sip.stack import ALLOW_EVENTS, Stack
 from gateway.sip.statuses import REASONS
 from gateway.sip.subscription import Subscription
 from gateway.sip.timers import Alarm
@@ -26,6 +27,9 @@ LIFE_S = 180.0
 
 PATIENCE_S = 10.0
 """A REFER that our user leaves unanswered for so long is declined."""
+
+LAST_WORD_S = 2.0
+"""How long a BYE waits for the NOTIFY with the outcome to be answered, so that the phone hears of it in order."""
 
 MOST = 4
 """Transfers under way in one call."""
@@ -44,6 +48,7 @@ class Referral:
         self._silent = silent
         self._status, self._reason = 100, ""
         self.subscription: Subscription | None = None
+        self._then: Callable[[], None] | None = None
         self._patience: Alarm | None = self.stack.timers.at(self.stack.now + PATIENCE_S, lambda: self.reject(603))
         self.stack.transfers[self.handle] = self
 
@@ -91,8 +96,22 @@ class Referral:
         self._patience = None
         return False
 
+    def before(self, hangup: Callable[[], None]) -> bool:
+        """Whether the outcome is still being told: then `hangup` is called once it was."""
+        if self._status < 200 or self._then or self.handle not in self.stack.transfers:
+            return False
+        self._then = hangup
+        self.stack.after(LAST_WORD_S, self._hang_up)
+        return True
+
+    def _hang_up(self) -> None:
+        then, self._then = self._then, None
+        if then:
+            then()
+
     def _forget(self) -> None:
         self.stack.transfers.pop(self.handle, None)
+        self._hang_up()
 
 
 class Asked:
@@ -135,6 +154,17 @@ class Asked:
             self.call.asked = None
         reason = grammar.clean(reason) or REASONS.get(status, "")
         self.stack.emit(TransferProgress(self.call.handle, status, reason, final))
+
+
+def hang_up(stack: Stack, handle: str, reason: str, cause: int) -> None:
+    """Ends a call of ours, but not before who asked to leave it has heard how that went."""
+    call = stack.calls[handle]
+
+    def now() -> None:
+        call.hangup(reason, cause)
+
+    if not any(one.call is call and one.before(now) for one in stack.transfers.values()):
+        now()
 
 
 # --- in a dialog --------------------------------------------------------------------------------------------------

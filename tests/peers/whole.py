@@ -52,7 +52,7 @@ AGENTS = {
     "sara": "{en-US: 5, senior: 4}, queues: [bank.fraud]",
     "sun": "{zh-CN: 5, senior: 5}, queues: [bank.fraud]",
 }
-FLOOR = ("relay", "vanish", "ringing", "desk", "empty", "help", "talk", "hold", "wide", "secret")
+FLOOR = ("relay", "vanish", "ringing", "desk", "empty", "help", "talk", "hold", "wide", "move", "pick", "secret")
 """Queues of flows/floor.yaml; the agents relay1, relay2, ... serve the queue relay, and so on. The phones of
 `secret` have to encrypt."""
 

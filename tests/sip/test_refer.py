@@ -16,7 +16,7 @@ from gateway.sip.events import (
     TransferProgress,
 )
 from gateway.sip.message import Request, Response
-from gateway.sip.refer import LIFE_S, PATIENCE_S
+from gateway.sip.refer import LAST_WORD_S, LIFE_S, PATIENCE_S
 from tests.sip.test_calls import OFFER, answer_to, settled, talking
 from tests.sip.wire import Node, Wire
 
@@ -60,6 +60,30 @@ def test_a_transfer_is_asked_for_taken_and_told_to_its_end() -> None:
     assert caller.last(TransferProgress).call == theirs
     assert not gateway.endpoint._stack.transfers
     caller.hangup(theirs)
+    settled(wire, caller, gateway)
+
+
+def test_whoever_asked_hears_the_outcome_before_they_are_hung_up() -> None:
+    wire, caller, gateway, theirs, ours, event = asked()
+    gateway.accept_transfer(event.transfer)
+    gateway.transfer_progress(event.transfer, 200)
+    gateway.hangup(ours, "transferred")
+    wire.run(0.2)
+    assert caller.last(TransferProgress).status == 200
+    kinds = [type(e) for e in caller.events if getattr(e, "call", "") == theirs]
+    assert kinds.index(CallEnded) > max(at for at, kind in enumerate(kinds) if kind is TransferProgress)
+    settled(wire, caller, gateway)
+
+
+def test_a_phone_that_does_not_answer_the_outcome_is_hung_up_all_the_same() -> None:
+    wire, caller, gateway, theirs, ours, event = asked()
+    gateway.accept_transfer(event.transfer)
+    wire.run(0.1)
+    wire.fate = lambda data, source, target: [] if data.startswith(b"NOTIFY") else [0.01]
+    gateway.transfer_progress(event.transfer, 200)
+    gateway.hangup(ours, "transferred")
+    wire.run(LAST_WORD_S + 0.5)
+    assert caller.last(CallEnded).call == theirs
     settled(wire, caller, gateway)
 
 
