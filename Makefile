@@ -25,7 +25,7 @@ NATIVE_SOURCES := $(wildcard setup.py native/*.pyx native/*.pxd native/*.h)
 # Debian packages of the SIP programs and recordings that the tests meet, and one file each by which it is known.
 PEER_FILES := libspandsp2:/usr/lib/x86_64-linux-gnu/libspandsp.so.2 libopus0:/usr/lib/x86_64-linux-gnu/libopus.so.0 \
   rtpengine-daemon:/usr/bin/rtpengine openssl:/usr/bin/openssl nodejs:/usr/bin/node npm:/usr/bin/npm \
-  sip-tester:/usr/bin/sipp baresip-core:/usr/bin/baresip sipsak:/usr/bin/sipsak tcpdump:/usr/bin/tcpdump sox:/usr/bin/sox opus-tools:/usr/bin/opusdec \
+  sip-tester:/usr/bin/sipp kamailio:/usr/sbin/kamailio baresip-core:/usr/bin/baresip sipsak:/usr/bin/sipsak tcpdump:/usr/bin/tcpdump sox:/usr/bin/sox opus-tools:/usr/bin/opusdec \
   asterisk-core-sounds-en-wav:/usr/share/asterisk/sounds/en_US_f_Allison/vm-goodbye.wav \
   pocketsphinx-testdata:/usr/share/pocketsphinx/test/data/goforward.raw
 

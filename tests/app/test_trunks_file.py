@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,14 @@ def test_a_trunk_without_a_server_registers_nowhere_and_asks_nobody(tmp_path: Pa
 
 def test_a_list_of_trunks_is_no_map(tmp_path: Path) -> None:
     assert ":1:9: trunks must be a map" in said(tmp_path, "trunks: [{name: a}]\n")
+
+
+def test_every_example_of_the_documentation_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "trunks.md").read_text()
+    for variable in re.findall(r"password_env: ([A-Z_]+)", page):
+        monkeypatch.setenv(variable, "secret")
+    blocks = re.findall(r"```yaml\n(trunks:\n.*?)```", page, re.S)
+    assert len(blocks) >= 11
+    for block in blocks:
+        found = loaded(tmp_path, block.replace("failover: [backup]", "").replace("[backup, carrier]", "[carrier]"))
+        assert found.trunks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.peers.programs import Program, bound, eventually, free_port, need
@@ -35,9 +36,17 @@ def free_both(ip: str = "127.0.0.1") -> int:
         return port
 
 
-def start(config: Path, folder: Path, *, name: str = "kamailio", host: str = "127.0.0.1", **words: object) -> Kamailio:
-    """Runs Kamailio with `config`, in which each of `words` is what it says; HOST, PORT and MODULES are given. It is
-    ready when this returns; its end is the caller's."""
+def start(
+    config: Path,
+    folder: Path,
+    *,
+    name: str = "kamailio",
+    host: str = "127.0.0.1",
+    defines: Mapping[str, str] | None = None,
+    **words: object,
+) -> Kamailio:
+    """Runs Kamailio with `config`, in which each of `words` is what it says; HOST, PORT and MODULES are given.
+    `defines` are its own, by -A, with {port} for the port. It is ready when this returns; its end is the caller's."""
     folder = folder / name
     folder.mkdir(parents=True)
     port = free_both(host)
@@ -45,7 +54,22 @@ def start(config: Path, folder: Path, *, name: str = "kamailio", host: str = "12
     for word, value in {"MODULES": modules(), "HOST": host, **words}.items():
         text = text.replace(word, str(value))
     (folder / "kamailio.cfg").write_text(_ported(text, port))
-    command = [need("kamailio"), "-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-e", "-m", "16", "-M", "4"]
+    command = [
+        need("kamailio"),
+        "-f",
+        str(folder / "kamailio.cfg"),
+        "-DD",
+        "-E",
+        "-e",
+        "-m",
+        "16",
+        "-M",
+        "4",
+        "-L",
+        modules(),
+    ]
+    for key, value in (defines or {}).items():
+        command += ["-A", f"{key}={value.format(port=port)}"]
     command += ["-Y", str(folder), "-P", str(folder / "kamailio.pid"), "-w", str(folder)]
     program = Kamailio(name, command, folder)
     program.host, program.port = host, port

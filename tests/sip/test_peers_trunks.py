@@ -35,6 +35,7 @@ OFFER = offer_answer.offer("127.0.0.1", 6000)
 EVERYWHERE = Destinations(allow=("*",))
 LINE = Account("4930123", "secret")
 PATIENCE = 30.0
+SHIPPED = Path(__file__).resolve().parents[2] / "sip_config" / "kamailio" / "kamailio.cfg"
 
 
 @pytest.fixture
@@ -170,6 +171,41 @@ async def test_the_first_of_two_forked_phones_that_answers_is_the_call(proxy: Ca
     assert (await winner.wait(CallEnded, PATIENCE)).by_peer
     for node in (*phones, caller):
         await node.edge.close()
+
+
+async def test_the_proxy_that_is_shipped_spreads_calls_over_gateways_and_passes_over_one_that_drains(
+    tmp_path: Path,
+) -> None:
+    loopback = Trunk("front", ("127.0.0.0/8",), trust=True)
+    gateways = [await Running.start(trunks=(loopback,), destinations=("*",)) for _ in range(2)]
+    listed = tmp_path / "dispatcher.list"
+    listed.write_text("".join(f"1 sip:127.0.0.1:{each.edge.port} 0 0\n" for each in gateways))
+    defines = {"LISTEN": "udp:127.0.0.1:{port}", "GATEWAYS": f'"{listed}"'}
+    front = kamailio.start(SHIPPED, tmp_path, defines=defines)
+    try:
+        for each in gateways:
+            each.on_event = answering(each)
+        for _ in range(4):
+            await (await Sipp.start("call", tmp_path, front.port, "-d", "50")).good()
+        taken = [len([e for e in each.events if isinstance(e, CallOffered)]) for each in gateways]
+        assert taken == [2, 2]
+        gateways[0].edge.drain()
+        for _ in range(3):
+            await (await Sipp.start("call", tmp_path, front.port, "-d", "50")).good()
+        assert len([e for e in gateways[1].events if isinstance(e, CallOffered)]) == 5
+    finally:
+        front.end()
+        print(front.text[-3000:])
+    for each in gateways:
+        await each.edge.close()
+
+
+def answering(node: Running) -> Callable[[object], None]:
+    def hear(event: object) -> None:
+        if isinstance(event, CallOffered):
+            node.edge.answer(event.call, offer_answer.answer(event.offer, "127.0.0.1", 6000))
+
+    return hear
 
 
 async def test_a_dead_trunk_is_left_for_the_second(tmp_path: Path) -> None:
