@@ -76,7 +76,7 @@ class Defence:
     requests: Rate = Rate(50, 200)
     registers: Rate = Rate(10, 100)
     invites: Rate = Rate(10, 50)
-    strangers: Rate = Rate(300, 600)
+    strangers: Rate = Rate(300, 300)
     lockout: tuple[float, float] = (1.0, 3600.0)
     trusted: tuple[str, ...] = ("127.0.0.0/8", "::1")
     scanners: tuple[str, ...] = SCANNERS
