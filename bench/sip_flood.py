@@ -167,11 +167,11 @@ def configured(folder: Path) -> Path:
     return folder / "gateway.yaml"
 
 
-def phase(
-    name: str, gateway: stage.GatewayProcess, standing: Caller, rate: int, seconds: float, number: str = "1001"
-) -> Phase:
+def phase(name: str, gateway: stage.GatewayProcess, rate: int, seconds: float, number: str = "1001") -> Phase:
     """One phase of calls, with its flood beside."""
     found, target = Phase(name), ("127.0.0.1", gateway.sip_port)
+    standing = Caller(target, number)
+    standing.invite()
     before, cpu = metrics(gateway), sum(spent(gateway.process.pid).values())
     flooding = None
     if name in ADDRESSES:
@@ -189,6 +189,8 @@ def phase(
         time.sleep(max(0.0, begin + turn * EACH_S - time.monotonic()))
     passed = time.monotonic() - begin
     found.cpu = 100 * (sum(spent(gateway.process.pid).values()) - cpu) / passed
+    if standing.bye() is None:
+        found.unanswered += 1
     if flooding:
         found.flooded = int(flooding.communicate()[0]) / seconds
     after = metrics(gateway)
@@ -211,11 +213,7 @@ def run(rate: int, seconds: float, data: Path, phases: tuple[str, ...] = PHASES)
     """All phases on one gateway. Raises NotReady where it does not start."""
     data.mkdir(parents=True, exist_ok=True)
     with stage.gateway(data, config=configured(data)) as gateway:
-        standing = Caller(("127.0.0.1", gateway.sip_port))
-        standing.invite()
-        found = [phase(name, gateway, standing, rate, seconds) for name in phases]
-        standing.bye()
-    return found
+        return [phase(name, gateway, rate, seconds) for name in phases]
 
 
 def main() -> None:

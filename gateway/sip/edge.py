@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +22,10 @@ from gateway.sip.uri import Uri, hostport
 from gateway.sip.verbs import Verbs
 
 log = logging.getLogger(__name__)
+
+_WAITING = 512
+_STRANGERS = 8
+"""Messages of strangers that may wait, and how many of them are handled before others get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class Edge(Verbs):
         self._transports: dict[tuple[str, bool, int], Transport] = {}
         self._streams = StreamTransports(self, endpoint.config)
         self._loop = asyncio.get_running_loop()
+        self._strangers: deque[tuple[bytes, Place]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -144,10 +150,22 @@ class Edge(Verbs):
     # --- what transports tell -------------------------------------------------------------------------------------
 
     def received(self, data: bytes, source: Place) -> None:
+        """Handles it at once, or after those of phones and trunks that came with it where a stranger sent it."""
+        now = time.monotonic()
+        if not self.endpoint.hears(data, source, now):
+            return
+        if self.endpoint.favours(source, now):
+            self._handle(data, source)
+        elif len(self._strangers) < _WAITING:
+            self._strangers.append((data, source))
+        else:
+            self.endpoint.count("dropped_strangers")
+
+    def _handle(self, data: bytes, source: Place) -> None:
         if self.on_message:
             self.on_message(data, source, False)
         try:
-            self.endpoint.receive(data, source, time.monotonic())
+            self.endpoint.handle(data, source, time.monotonic())
         except Exception:
             # one message must never end the gateway; the endpoint counts it and the log tells where
             self.endpoint.count("internal_errors")
@@ -163,6 +181,8 @@ class Edge(Verbs):
         self.endpoint.count(name)
 
     def settle(self) -> None:
+        for _ in range(0 if self._pumping else min(len(self._strangers), _STRANGERS)):
+            self._handle(*self._strangers.popleft())
         self._flush()
         self._set_alarm()
         if not self._pumping and not self._pump_due:
@@ -175,6 +195,8 @@ class Edge(Verbs):
         """Sends what is to be sent, tells events, and sets the alarm."""
         self._pump_due = False
         self._flush()
+        if self._strangers and not self._pumping:
+            self._loop.call_soon(self.settle)
         if self._pumping:
             return
         self._pumping = True

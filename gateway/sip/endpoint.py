@@ -80,13 +80,24 @@ class Endpoint(Relations):
 
     def receive(self, data: bytes, source: Place, now: float) -> None:
         """One message. Never raises: what can't be read is answered with 400 or dropped, and counted."""
+        if self.hears(data, source, now):
+            self.handle(data, source, now)
+
+    def hears(self, data: bytes, source: Place, now: float) -> bool:
+        """Whether a message is worth handling, found out in a few microseconds; what is not is counted."""
+        if len(data) < _SHORTEST:
+            self._stack.count("keepalives" if not data.strip(b"\r\n\0 ") else "garbage")
+            return False
+        return self._stack.guard.hears(source, data, now)
+
+    def favours(self, source: Place, now: float) -> bool:
+        """Whether a message from there is handled before those of strangers."""
+        return not self._stack.guard.stranger(source, now)
+
+    def handle(self, data: bytes, source: Place, now: float) -> None:
+        """A message that was found worth it."""
         stack = self._stack
         stack.now = now
-        if len(data) < _SHORTEST:
-            stack.count("keepalives" if not data.strip(b"\r\n\0 ") else "garbage")
-            return
-        if not stack.guard.hears(source, data, now):
-            return
         oversized = len(data) > self.config.defence.max_message
         try:
             message = parse(data, self.config.defence.max_headers)
