@@ -148,7 +148,7 @@ class Gateway:
         self.ready = True
 
     def _open_files(self) -> None:
-        if short := host.raise_open_files(self.config.legs):
+        if short := host.raise_open_files(self.config.legs, self.config.sip.connections.total):
             log.warning("too few files may be open", extra={"fields": {"why": short}})
             self.console.print(f"[yellow]{short}[/]", highlight=False, soft_wrap=True)
 
@@ -256,6 +256,7 @@ class Gateway:
         self.http_port = server.port
         watch(self.metrics, exchange.switchboard.media, lambda: self._ears.load, lambda: self.sip.endpoint.counters)
         watch_trunks(self.metrics, self.sip.endpoint.trunks)
+        watch(self.metrics, exchange.switchboard.media, lambda: self._ears.load, self.sip)
 
     def _health(self) -> Health:
         load, records, recorder = self._ears.load, self._store, self.exchange.switchboard.media.recorder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from gateway.media.engine import MediaEngine
 from gateway.observe.metrics import Metrics
+from gateway.sip.edge import Edge
 from gateway.sip.trunkbook import TrunkState
 from gateway.speech.pool import Load
 
@@ -19,7 +21,7 @@ WITHIN = (1, 10, 50)
 LOAD = ("waiting", "busy", "restarts", "dropped", "saturated", "failed")
 
 
-def watch(metrics: Metrics, media: MediaEngine, ears: Callable[[], Load], sip: Callable[[], Mapping[str, int]]) -> None:
+def watch(metrics: Metrics, media: MediaEngine, ears: Callable[[], Load], sip: Edge) -> None:
     """Have each scrape read these anew."""
     sent = Sent(media.lateness)
     metrics.watch("rtp_sent", "RTP packets sent, by how late they left.", sent.counts)
@@ -29,7 +31,14 @@ def watch(metrics: Metrics, media: MediaEngine, ears: Callable[[], Load], sip: C
         "media_threads", "Media threads, by how they use sockets.", lambda: _floats(Counter(media.io)), kind="gauge"
     )
     metrics.watch("recognizers", "The recognizer pool.", lambda: _floats(_load(ears())), kind="gauge")
-    metrics.watch("sip", "SIP messages and what became of them.", lambda: _floats(sip()))
+    metrics.watch("sip", "SIP messages and what became of them.", lambda: _floats(sip.endpoint.counters))
+    metrics.watch("sip_connections", "SIP's connections, by transport.", lambda: _floats(sip.connections), kind="gauge")
+    metrics.watch(
+        "certificate_days",
+        "Days until a certificate expires, by file.",
+        lambda: sip.days_left(time.time()),
+        kind="gauge",
+    )
 
 
 def watch_trunks(metrics: Metrics, trunks: Mapping[str, TrunkState]) -> None:

@@ -76,7 +76,7 @@ def _engine(config: GatewayConfig) -> Iterator[Row]:
         missing = host.srtp_missing(profile)
         yield Row(f"SRTP {profile}", not missing, missing or "ready", optional=True)
     legs = config.legs
-    short = host.open_files_short(legs)
+    short = host.open_files_short(legs, config.sip.connections.total)
     yield Row("open files", not short, short or f"enough for {legs} legs ({config.max_calls} calls)")
 
 

@@ -53,33 +53,35 @@ def real_time_refused() -> str:
     return said[0] if said else ""
 
 
-def files_for(legs: int) -> int:
-    """Open files that a gateway with this many legs may need: each may have a recording too."""
-    return legs * (SOCKETS + 1) + OTHER_FILES
+def files_for(legs: int, connections: int = 0) -> int:
+    """Open files that a gateway may need: a leg's sockets and recording, and SIP's connections."""
+    return legs * (SOCKETS + 1) + connections + OTHER_FILES
 
 
-def legs_within(files: int) -> int:
+def legs_within(files: int, connections: int = 0) -> int:
     """How many legs fit into a limit of open files."""
-    return max(0, (files - OTHER_FILES) // (SOCKETS + 1))
+    return max(0, (files - connections - OTHER_FILES) // (SOCKETS + 1))
 
 
-def raise_open_files(legs: int) -> str:
-    """Raise this process's limit of open files to what the legs need, as far as its hard limit lets it."""
+def raise_open_files(legs: int, connections: int = 0) -> str:
+    """Raise this process's limit of open files to what is needed, as far as its hard limit lets it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = files_for(legs)
+    wanted = files_for(legs, connections)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return open_files_short(legs)
+    return open_files_short(legs, connections)
 
 
-def open_files_short(legs: int) -> str:
-    """Why the hard limit of open files is too low for this many legs."""
+def open_files_short(legs: int, connections: int = 0) -> str:
+    """Why the hard limit of open files is too low for this many legs, beside SIP's connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or hard >= files_for(legs):
+    wanted = files_for(legs, connections)
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
         return ""
+    within = legs_within(hard, connections)
     return (
-        f"{legs} legs need {files_for(legs)} open files, {hard} are allowed, enough for {legs_within(hard)} legs: "
+        f"{legs} legs need {wanted} open files, {hard} are allowed, enough for {within} legs: "
         "raise the hard limit (LimitNOFILE=, ulimit -Hn) or lower limits: calls: in gateway.yaml"
     )

@@ -107,10 +107,6 @@ class Contexts:
                 found.append(f"certificate {shown.file} expires in {days:.0f} days")
         return found
 
-    def days_left(self, now: float) -> float | None:
-        """Of the certificate that expires first; None where none is shown. `now` in seconds since 1970."""
-        return min((shown.days_left(now) for shown in self.shown), default=None)
-
     def _saved(self) -> tuple[float, ...]:
         """When each file was changed; 0 for one that isn't there."""
         return tuple(_changed(path) for path in self._files())

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -143,9 +143,19 @@ class Edge(Verbs):
         """Every socket that takes messages, with the port that was bound."""
         return [Listen(each.transport, each.host, each.port) for each in self._transports.values() if each.host]
 
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """How many connections there are, by transport."""
+        return self._streams.counts
+
     def certificate_trouble(self, now: float) -> list[str]:
         """What a person should know about the certificates shown. `now` in seconds since 1970."""
-        return self._streams.contexts.trouble(now) if self.endpoint.config.certificate.pairs else []
+        return self._streams.contexts.trouble(now) if self._streams.configured else []
+
+    def days_left(self, now: float) -> Mapping[str, float]:
+        """Until each certificate shown expires, by file. `now` in seconds since 1970."""
+        shown = self._streams.contexts.shown if self._streams.configured else ()
+        return {str(one.file): one.days_left(now) for one in shown}
 
     # --- what transports tell -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,8 @@ class StreamTransports:
         self._hooks = hooks
         self._config = config
         self._connections: Connections[Connection] = Connections(config.connections)
-        plain = config.certificate == Certificate()
-        self._contexts = None if plain else Contexts(config.certificate)
+        self.configured = config.certificate != Certificate()
+        self._contexts = Contexts(config.certificate) if self.configured else None
 
     @property
     def contexts(self) -> Contexts:
@@ -52,6 +53,11 @@ class StreamTransports:
         if self._contexts is None:
             self._contexts = Contexts(self._config.certificate)
         return self._contexts
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Connections by transport."""
+        return Counter(connection.place.transport for connection in self._connections)
 
     async def listen(self, transport: str, host: str, port: int) -> Streams:
         """Binds `host`:`port` (0: a free one). Raises PortBusy, ConfigError."""

@@ -186,10 +186,9 @@ def test_a_key_with_a_passphrase(authority: Authority) -> None:
 def test_days_left_are_told_before_and_after(authority: Authority) -> None:
     now = time.time()
     contexts = Contexts(Certificate((authority.pair("a.test", days=40), authority.pair("b.test", days=9))))
-    assert contexts.days_left(now) == pytest.approx(9, abs=0.01)
+    assert [one.days_left(now) for one in contexts.shown] == pytest.approx([40, 9], abs=0.01)
     (trouble,) = contexts.trouble(now)
     assert "b.test.crt expires in 9 days" in trouble
     assert "expired 3 days ago" in contexts.trouble(now + 12 * 86400)[0]
-    assert Contexts(Certificate()).days_left(now) is None
     gone = Contexts(Certificate((authority.pair("c.test", days=-5),)))
     assert "c.test.crt expired 5 days ago" in gone.trouble(now)[0]
