@@ -238,7 +238,7 @@ class Gateway:
         listen = config.sip.listen
         endpoint = Endpoint(config.sip.applied(settings, self.addresses.own))
         resolver = DnsResolver(
-            tuple(dict.fromkeys(each.transport for each in listen)),
+            endpoint.config.transports,
             tuple(dict.fromkeys("AAAA" if ":" in each.host else "A" for each in listen)),
             config.dns.servers,
             config.dns.timeout,
@@ -254,9 +254,8 @@ class Gateway:
         server = await serve_http(app, *config.http)
         stack.push_async_callback(server.close)
         self.http_port = server.port
-        watch(self.metrics, exchange.switchboard.media, lambda: self._ears.load, lambda: self.sip.endpoint.counters)
-        watch_trunks(self.metrics, self.sip.endpoint.trunks)
         watch(self.metrics, exchange.switchboard.media, lambda: self._ears.load, self.sip)
+        watch_trunks(self.metrics, self.sip.endpoint.trunks)
 
     def _health(self) -> Health:
         load, records, recorder = self._ears.load, self._store, self.exchange.switchboard.media.recorder

@@ -32,13 +32,9 @@ def watch(metrics: Metrics, media: MediaEngine, ears: Callable[[], Load], sip: E
     )
     metrics.watch("recognizers", "The recognizer pool.", lambda: _floats(_load(ears())), kind="gauge")
     metrics.watch("sip", "SIP messages and what became of them.", lambda: _floats(sip.endpoint.counters))
-    metrics.watch("sip_connections", "SIP's connections, by transport.", lambda: _floats(sip.connections), kind="gauge")
-    metrics.watch(
-        "certificate_days",
-        "Days until a certificate expires, by file.",
-        lambda: sip.days_left(time.time()),
-        kind="gauge",
-    )
+    metrics.watch("sip_connections", "SIP's connections by transport.", lambda: _floats(sip.connections), kind="gauge")
+    left = "Days until a certificate expires, by file."
+    metrics.watch("certificate_days", left, lambda: sip.days_left(time.time()), kind="gauge")
 
 
 def watch_trunks(metrics: Metrics, trunks: Mapping[str, TrunkState]) -> None:
