@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 from collections.abc import Callable
@@ -66,6 +67,8 @@ class Connection(asyncio.BufferedProtocol):
         self.opened = opened
         self.up = False
         """Whether messages can pass: connected, and every handshake done."""
+        self.trouble = ""
+        """What was wrong with TLS."""
         self._hooks = hooks
         self._connections = connections
         self._limits = connections.limits
@@ -88,12 +91,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._closing is not None:  # it was given up while it connected
-            self._transport.abort()
-            return
-        if not self.opened and not self._admitted():
-            self._closing = self._born
-            self._transport.abort()
+        if self._closing is not None or not (
+            self.opened or self._admitted()
+        ):  # given up while it connected, or too many
+            self.abort("too many connections")
             return
         _alive(transport.get_extra_info("socket"))
         self._flush()
@@ -114,14 +115,15 @@ class Connection(asyncio.BufferedProtocol):
                 self._rise()
         if data:
             self._take(data, now)
+        self._hooks.settle()  # before an end that stands behind good messages, so that they are answered
         self._flush()
         if self._tls and self._tls.over:
             if self._tls.trouble:
                 self._hooks.count("tls_failed")
+                self.trouble = self._tls.trouble
             self.close(self._tls.trouble)
         elif self._wire.over:
             self.close()
-        self._hooks.settle()
 
     def eof_received(self) -> bool:
         return False
@@ -135,18 +137,17 @@ class Connection(asyncio.BufferedProtocol):
     # --- what the transport does ----------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """One message; kept for the time it takes to connect. A peer that does not read loses the connection."""
+        """One message; kept for the time it takes to connect."""
         if self._closing is not None:
             return
-        if not self.up:
-            self._waiting.append(data)
-            self._waits += len(data)
-        else:
+        if self.up:
             self._write(self._wire.wrap(data))
-        unread = self._waits + (self._transport.get_write_buffer_size() if self._transport else 0)
-        if unread > self._limits.unread:
-            self._hooks.count("connections_not_reading" if self.up else "connections_crowded")
-            self.abort("the peer does not read")
+            return
+        self._waiting.append(data)
+        self._waits += len(data)
+        if self._waits > self._limits.unread:
+            self._hooks.count("connections_crowded")
+            self.abort("too much waits for the connection")
 
     def check(self, now: float) -> None:
         """Ends what takes too long and keeps alive what we opened; called about every second."""
@@ -162,7 +163,7 @@ class Connection(asyncio.BufferedProtocol):
         elif not self.up:
             if self._transport and now - self._born > self._limits.handshake:
                 self._end("connections_slow_handshake", "the handshake took too long")
-        elif not self.opened and not self._spoken and now - self._born > self._limits.first:
+        elif not (self._spoken or self._wire.pings) and now - self._born > self._limits.first:
             self._end("connections_silent", "no message came")
         elif now - self._heard > self._limits.idle:
             self._end("connections_idle", "it was idle")
@@ -202,7 +203,12 @@ class Connection(asyncio.BufferedProtocol):
         peer = self._transport.get_extra_info("peername")
         if not peer:
             return False
-        refused = self._connections.refuses(peer[0])
+        refused = self._connections.refuses(peer[0], self._born)
+        if refused == "connections_refused_total" and (stranger := self._connections.stranger()):
+            self._hooks.count("connections_displaced")
+            stranger.abort("another one needs its place")
+            self._connections.remove(stranger)
+            refused = None
         if refused:
             self._hooks.count(refused)
             return False
@@ -221,7 +227,9 @@ class Connection(asyncio.BufferedProtocol):
     def _take(self, data: bytes, now: float) -> None:
         for framed in self._wire.feed(data, now):
             if isinstance(framed, bytes):
-                self._spoken = True
+                if not self._spoken:
+                    self._spoken = True
+                    self._connections.spoke(self)
                 self._hooks.received(framed, self.place)
             elif isinstance(framed, Signal):
                 self._hooks.count(framed.value)
@@ -248,15 +256,18 @@ class Connection(asyncio.BufferedProtocol):
             if data:
                 self._tls.send(data)
             data = self._tls.output
-        if data and self._transport and not self._transport.is_closing():
-            self._transport.write(data)
+        if not data or self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > self._limits.unread:
+            self._hooks.count("connections_not_reading")
+            self.abort("the peer does not read")
 
     def _keep_alive(self, now: float) -> None:
         if self._pong_by is not None and now > self._pong_by:
             self._pong_by = None
-            if (
-                self._answers_pings
-            ):  # a peer that never did may not know RFC 5626; the kernel finds out whether it lives
+            # a peer that never answered may not know RFC 5626; the kernel finds out whether it lives
+            if self._answers_pings:
                 self._end("connections_without_pong", "keep-alives are no longer answered")
                 return
         if now >= self._ping_at:
@@ -281,7 +292,8 @@ def _alive(sock: socket.socket | None) -> None:
     if sock is None:
         return
     options = {"TCP_USER_TIMEOUT": 30_000, "TCP_KEEPIDLE": 75, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 3}
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in options.items():
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    with contextlib.suppress(OSError):  # it may be gone already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in options.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

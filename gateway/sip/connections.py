@@ -15,6 +15,7 @@ from gateway.sip.place import Place
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """`total` and `per_address`: connections at once, those we opened included; one IPv6 /64 counts as an address.
+    `rate`: new ones a second from one address, once as many as may stand have come.
     `unread`: bytes that may wait for a peer to read them. Seconds: `connect` for a connection we open, `handshake` for
     TLS and WebSocket, `first` until a peer's first message, `idle` without a word or keep-alive; longer than
     registrations last, so that no phone that sleeps is cut off. `ping`: at most so long between keep-alives on
@@ -23,6 +24,7 @@ class ConnectionLimits:
 
     total: int = 2000
     per_address: int = 500
+    rate: float = 20.0
     unread: int = 262144
     connect: float = 4.0
     handshake: float = 10.0
@@ -35,11 +37,16 @@ class ConnectionLimits:
 
 
 class Connected(Protocol):
-    """One connection, or one on its way. `place` has its flow."""
+    """One connection, or one on its way. `place` has its flow; `opened`: by us."""
+
+    opened: bool
 
     @property
     def place(self) -> Place: ...
 
+
+_SOURCES_MAX = 10_000
+"""Addresses whose rate is remembered."""
 
 C = TypeVar("C", bound=Connected)
 
@@ -52,6 +59,8 @@ class Connections(Generic[C]):
         self._flows: dict[int, C] = {}
         self._peers: dict[tuple[str, str, int, str], C] = {}
         self._sources: Counter[str] = Counter()
+        self._strangers: dict[int, C] = {}
+        self._spent: dict[str, tuple[float, float]] = {}
         self._last = 0
 
     def __len__(self) -> int:
@@ -65,17 +74,44 @@ class Connections(Generic[C]):
         self._last += 1
         return self._last
 
-    def refuses(self, ip: str) -> str | None:
-        """The counter of the limit that one more connection with `ip` would break; None where it may be made."""
+    def refuses(self, ip: str, now: float | None = None) -> str | None:
+        """The counter of the limit that one more connection with `ip` would break; None where it may be made. `now`
+        in monotonic seconds where the peer makes it: then their rate is limited as well."""
+        key = source(ip)
+        if self._sources[key] >= self.limits.per_address:
+            return "connections_refused_address"
+        if now is not None and not self._affords(key, now):
+            return "connections_refused_rate"
         if len(self._flows) >= self.limits.total:
             return "connections_refused_total"
-        if self._sources[source(ip)] >= self.limits.per_address:
-            return "connections_refused_address"
         return None
+
+    def _affords(self, key: str, now: float) -> bool:
+        """A bucket as deep as the connections an address may have, that drains by the rate."""
+        spent, at = self._spent.get(key, (0.0, now))
+        spent = max(0.0, spent - (now - at) * self.limits.rate)
+        if spent >= self.limits.per_address:
+            return False
+        if len(self._spent) >= _SOURCES_MAX and key not in self._spent:
+            self._spent = {k: v for k, v in self._spent.items() if v[0] > (now - v[1]) * self.limits.rate}
+            if len(self._spent) >= _SOURCES_MAX:
+                self._spent.clear()
+        self._spent[key] = spent + 1.0, now
+        return True
+
+    def stranger(self) -> C | None:
+        """The connection made longest ago by a peer that has said nothing yet: the first to go when all are taken."""
+        return next(iter(self._strangers.values()), None)
+
+    def spoke(self, connection: C) -> None:
+        """A peer's first message came."""
+        self._strangers.pop(connection.place.flow, None)
 
     def add(self, connection: C) -> None:
         place = connection.place
         self._flows[place.flow] = connection
+        if not connection.opened:
+            self._strangers[place.flow] = connection
         self._peers[_peer(place)] = connection
         self._sources[source(place.ip)] += 1
 
@@ -83,6 +119,7 @@ class Connections(Generic[C]):
         place = connection.place
         if self._flows.pop(place.flow, None) is None:
             return
+        self._strangers.pop(place.flow, None)
         if self._peers.get(_peer(place)) is connection:
             del self._peers[_peer(place)]
         key = source(place.ip)

@@ -34,6 +34,8 @@ _BACKLOG = 512
 _SILENT_S = 30.0
 """How long a peer that did not answer a connection attempt is taken for silent; requests go elsewhere at once."""
 _SILENT_MAX = 1000
+_TOLD_S = 1.0
+"""At most so often a failed TLS connection is told in the log; the counters know all of them."""
 
 
 class StreamTransports:
@@ -109,6 +111,7 @@ class Streams:
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: dict[Place, float] = {}
         self._closed = False
+        self._told_at = -_TOLD_S
         self._checking = self._loop.call_later(_CHECK_S, self._check)
 
     async def listen(self, host: str, port: int = 0) -> None:
@@ -214,6 +217,7 @@ class Streams:
         except asyncio.CancelledError:
             connection.abort("the gateway is stopping")
             self._connections.remove(connection)
+            self._own.discard(connection)
             raise
 
     def _unreached(self, connection: Connection, why: str) -> None:
@@ -224,6 +228,10 @@ class Streams:
         """A connection has ended, or never came to be."""
         self._own.discard(connection)
         place = connection.place
+        if connection.trouble and self._loop.time() > self._told_at + _TOLD_S:
+            self._told_at = self._loop.time()
+            peer = f"{place.transport}:{place.ip}:{place.port}"
+            log.info("a TLS connection failed", extra={"fields": {"with": peer, "why": connection.trouble}})
         known = self._connections.to(place) is connection
         self._connections.remove(connection)
         if not known:

@@ -164,17 +164,59 @@ async def test_connections_are_limited_in_all_and_by_address() -> None:
         (ConnectionLimits(per_address=3), "connections_refused_address"),
     ):
         async with running(TCP, connections=limits) as node:
-            peers = [await Peer.connect(node.edge.port) for _ in range(5)]
-            await until(lambda node=node, counter=counter: counters(node)[counter] == 2)
-            peers[0].write(options(node.edge.port))
-            assert (await peers[0].answer())[0] == 200
+            peers = [await Peer.connect(node.edge.port) for _ in range(3)]
+            for _ in range(2):  # the second time after the refusals
+                for peer in peers:
+                    peer.write(options(node.edge.port))
+                    assert (await peer.answer())[0] == 200
+                refused = await Peer.connect(node.edge.port)
+                assert await refused.ended() == b""
+            assert counters(node)[counter] == 2
             for peer in peers:
                 peer.close()
-            await until(lambda node=node: not len(node.edge._streams._connections))
+            await until(lambda node=node: not node.edge.connections["tcp"])
             again = await Peer.connect(node.edge.port)
-            again.write(options(node.edge.port))
-            assert (await again.answer())[0] == 200
+            if limits.total == 3:
+                again.write(options(node.edge.port))
+                assert (await again.answer())[0] == 200
             again.close()
+
+
+async def test_strangers_make_room_for_those_who_come_after() -> None:
+    async with running(TCP, connections=ConnectionLimits(total=3)) as node:
+        known = await Peer.connect(node.edge.port)
+        known.write(options(node.edge.port))
+        assert (await known.answer())[0] == 200
+        strangers = [await Peer.connect(node.edge.port) for _ in range(5)]
+        for stranger in strangers[:3]:
+            assert await stranger.ended() == b""
+        for peer in (known, *strangers[3:]):
+            peer.write(options(node.edge.port))
+            assert (await peer.answer())[0] == 200
+            peer.close()
+        assert counters(node)["connections_displaced"] == 3
+
+
+async def test_pings_whose_answers_nobody_reads_end_the_connection() -> None:
+    async with running(TCP, connections=ConnectionLimits(unread=10_000)) as node:
+        peer = await Peer.connect(node.edge.port)
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.writer.transport.pause_reading()
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(60):
+                while not counters(node)["connections_not_reading"]:
+                    peer.write(b"\r\n\r\n" * 10_000)
+                    await peer.writer.drain()
+        assert counters(node)["connections_not_reading"] == 1
+        peer.writer.transport.abort()
+
+
+async def test_a_good_message_before_a_bad_one_is_answered() -> None:
+    async with running(TCP) as node:
+        peer = await Peer.connect(node.edge.port)
+        peer.write(options(node.edge.port, "1") + b"no SIP\r\n")
+        assert b"Call-ID: 1" in await peer.ended()
+        peer.close()
 
 
 async def test_a_peer_that_does_not_read_is_disconnected() -> None:
