@@ -250,7 +250,7 @@ class Gateway:
         stack.push_async_callback(self.sip.close)
         exchange.switchboard.endpoint = self.sip
         stack.push_async_callback(Phones(config.data / "phones.json", self.sip, self.clock).follow().close)
-        app = make_app(self._health, self.metrics.exposition)
+        app = make_app(self._health, self.metrics.exposition, lambda: self.sip.endpoint.report(time.monotonic()))
         server = await serve_http(app, *config.http)
         stack.push_async_callback(server.close)
         self.http_port = server.port

@@ -7,6 +7,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -227,19 +228,26 @@ def trace(
 
 
 @app.command(epilog="Example: trunkline doctor")
-def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Says what works on this machine and what is missing, with what to do about it."""
+def doctor(
+    config: Config = DEFAULT_CONFIG,
+    sip: Annotated[str, typer.Option(help="As `run` was given it.")] = "",
+    http: Annotated[str, typer.Option(help="As `run` was given it: the running gateway is asked there.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Says what works on this machine and what is missing, what stands between a phone and the gateway that runs here,
+    and what to do about it."""
     from gateway.config import load_config
     from gateway.lab.doctor import examine
     from gateway.lab.models import examined
 
-    rows = examine(load_config(config) if config.exists() else None, examined)
+    settings = load_config(config).with_options(sip=sip, http=http) if config.exists() else None
+    rows = examine(settings, examined)
     if as_json:
-        print(json.dumps([row.__dict__ for row in rows], ensure_ascii=False))
+        print(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
     else:
         table = Table(box=None)
         for column in ("", "what", "found"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for row in rows:
             mark = "[green]ok[/]" if row.ok else ("[dim]--[/]" if row.optional else "[red]no[/]")
             table.add_row(mark, row.what, escape(row.found))

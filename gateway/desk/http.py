@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,10 +33,15 @@ class Health:
     checks: Mapping[str, str] = field(default_factory=dict)
 
 
-def make_app(health: Callable[[], Health], metrics: Callable[[], tuple[bytes, str]]) -> Starlette:
-    """`/healthz` (JSON; 200 where new calls are welcome, else 503) and `/metrics` (Prometheus text).
+def make_app(
+    health: Callable[[], Health],
+    metrics: Callable[[], tuple[bytes, str]],
+    sip: Callable[[], Mapping[str, object]] = dict,
+) -> Starlette:
+    """`/healthz` (JSON; 200 where new calls are welcome, else 503), `/metrics` (Prometheus text) and `/sip` (JSON:
+    phones, trunks, who was refused and why), which only this machine is told.
 
-    `metrics` gives the text and its content type. Both are called on the event loop and must not block.
+    `metrics` gives the text and its content type. All are called on the event loop and must not block.
     """
 
     async def healthz(_: Request) -> Response:
@@ -54,7 +60,19 @@ def make_app(health: Callable[[], Health], metrics: Callable[[], tuple[bytes, st
         text, content_type = metrics()
         return Response(text, headers={"content-type": content_type})
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/metrics", prometheus)])
+    async def signalling(request: Request) -> Response:
+        if request.client is None or not _is_here(request.client.host):
+            return JSONResponse({"error": "only this machine is told"}, 403)
+        return JSONResponse(dict(sip()), headers={"cache-control": "no-store"})
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/metrics", prometheus), Route("/sip", signalling)])
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Server:

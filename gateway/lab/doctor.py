@@ -6,28 +6,16 @@ import importlib
 import importlib.metadata
 import platform
 import shutil
-import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gateway.config import GatewayConfig
+from gateway.lab import doctor_sip
+from gateway.lab.row import Row
 from gateway.media import host
 from gateway.sip.codecs import CODECS
-from gateway.sip.edge import Listen
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One examined thing. An `optional` one that is missing does not make the doctor say no."""
-
-    what: str
-    ok: bool
-    found: str
-    optional: bool = False
-
 
 PACKAGES = (
     # distribution, what for, optional
@@ -49,7 +37,7 @@ def examine(
     """Looks at everything once. `config`: the gateway it is asked for; `models` gives (name, ready, where or what to
     do)."""
     used = config or GatewayConfig()
-    return [*_machine(), *_engine(used), *_packages(), *_models(models), *_ports(config.sip.listen if config else ())]
+    return [*_machine(), *_engine(used), *_packages(), *_models(models), *(doctor_sip.rows(config) if config else ())]
 
 
 def _machine() -> Iterator[Row]:
@@ -107,19 +95,3 @@ def _packages() -> Iterator[Row]:
 def _models(models: Callable[[], list[tuple[str, bool, str]]] | None) -> Iterator[Row]:
     for name, ready, found in models() if models else []:
         yield Row(f"model {name}", ready, found, optional=True)
-
-
-def _ports(listen: Iterable[Listen]) -> Iterator[Row]:
-    for each in listen:
-        family = socket.AF_INET6 if ":" in each.host else socket.AF_INET
-        kind = socket.SOCK_DGRAM if each.transport == "udp" else socket.SOCK_STREAM
-        with socket.socket(family, kind) as sock:
-            if kind == socket.SOCK_STREAM:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind((each.host, each.port))
-            except OSError as error:
-                said = f"{error.strerror}; a gateway that already runs here is the usual reason"
-                yield Row(f"SIP on {each}", False, said)
-            else:
-                yield Row(f"SIP on {each}", True, "free")

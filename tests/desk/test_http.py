@@ -14,7 +14,7 @@ import pytest
 
 import gateway
 from gateway.core.errors import PortBusy
-from gateway.desk.http import Health, Server, make_app, serve
+from gateway.desk.http import Health, Server, _is_here, make_app, serve
 
 HEALTHY = Health(ok=True, node="node-a", active_calls=2, checks={"recognizer": "ok"})
 
@@ -37,7 +37,8 @@ class Desk:
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
     made = Desk()
-    app = make_app(lambda: made.health, lambda: (b"trunkline_calls_active 2.0\n", "text/plain; version=0.0.4"))
+    metrics = (b"trunkline_calls_active 2.0\n", "text/plain; version=0.0.4")
+    app = make_app(lambda: made.health, lambda: metrics, lambda: {"phones": []})
     made.server = await serve(app, "127.0.0.1", 0)
     yield made
     await made.server.close()
@@ -55,6 +56,23 @@ async def test_healthz_tells_node_version_and_checks(desk: Desk) -> None:
         "active_calls": 2,
         "checks": {"recognizer": "ok"},
     }
+
+
+async def test_sip_is_told_to_this_machine_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, headers, body = await desk.get("/sip")
+    assert (status, json.loads(body)) == (200, {"phones": []})
+    assert headers["cache-control"] == "no-store"
+    monkeypatch.setattr("gateway.desk.http._is_here", lambda host: host != "127.0.0.1")
+    status, _, body = await desk.get("/sip")
+    assert status == 403
+    assert b"phones" not in body
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [("127.0.0.1", True), ("::1", True), ("10.0.0.1", False), ("", False), ("localhost", False)]
+)
+def test_which_client_is_this_machine(host: str, here: bool) -> None:
+    assert _is_here(host) is here
 
 
 @pytest.mark.parametrize("health", [replace(HEALTHY, draining=True), replace(HEALTHY, ok=False)])

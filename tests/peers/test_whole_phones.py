@@ -188,6 +188,23 @@ def test_a_number_that_leads_nowhere_is_404(hall: Hall, crew: Programs) -> None:
     assert hall.metric("trunkline_calls_refused_total", why="unknown number") >= 1
 
 
+def test_the_doctor_says_who_is_registered_and_who_was_refused(phones: Phones, hall: Hall, crew: Programs) -> None:
+    refused = sipp.start(
+        crew, ["invite", "refused"], hall.gateway.sip, name="nobody", **{"to": "9042", "status": "404"}
+    )
+    assert refused.finishes(whole.LONG_S) == 0, refused.text
+    command = [sys.executable, "-m", "gateway.cli", "doctor", "--json", "--sip", hall.gateway.sip]
+    command += ["--http", f"127.0.0.1:{hall.gateway.http_port}", "--config", str(ROOT / "sip_config" / "gateway.yaml")]
+    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    told = json.loads(ran.stdout)
+    found = {row["what"]: row for row in told}
+    assert found["gateway"]["ok"], found["gateway"]
+    assert found[f"SIP on udp://{hall.gateway.sip}"]["found"].startswith("taken")
+    assert "registered" in found["phones"]["found"]
+    said = [row["found"] for row in told if row["what"].startswith("refused ")]
+    assert any("wanted to call 9042: 404 Not Found: nobody serves that number" in each for each in said), said
+
+
 def test_garbage_on_its_ports_is_counted_and_calls_go_on(hall: Hall) -> None:
     before = figures(hall)
     call = hall.start("3001", [Listen(), Press("5"), Until("said", 3), Wait(3.0)])
