@@ -59,7 +59,7 @@ from gateway.speech.ears import Ears
 from gateway.speech.pool import Saturated
 from gateway.speech.tts_voices import voices
 from gateway.store.sqlite import SqliteStore, open_store
-from gateway.trunks_file import Trunks, load_trunks
+from gateway.trunks_file import Trunks, check_agents, load_trunks
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class Gateway:
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
         self.trunks = load_trunks(config.trunks) if config.trunks else Trunks()
         dialled.check(self.trunks.dids.values(), self.flows, self.trunks.file)
+        check_agents(self.roster.agents, self.trunks)
         recordings = _folder(config.data / "recordings")
         store = open_store(config.data, node_id())
         self._store = store
@@ -143,6 +144,7 @@ class Gateway:
         stack.push_async_callback(self.exchange.close)
         self.sip.drain(False)
         self.sip.connect_trunks()
+        self.exchange.sign_in_outside()
         _settle_memory()
         _show_threads()
         self.ready = True

@@ -20,6 +20,7 @@ from gateway.media.recorder import FORMATS, RATES
 from gateway.routing.model import Agent
 from gateway.sip.crypto import OPTIONAL
 from gateway.sip.guard import Defence
+from gateway.sip.numbers import e164
 from gateway.sip.registrar import RegistrarSettings
 from gateway.speech.ears import VADS
 from gateway.speech.recognizers import known
@@ -241,9 +242,18 @@ def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
         for agent_id, node in f.named("agents", required=True):
             with Fields(node, report, f"agent {agent_id}") as g:
                 name = g.text("name", agent_id)
-                passwords[agent_id] = g.text("password") or ""
-                if "password" in node.value and not passwords[agent_id]:
+                phone = _phone(g, report)
+                password = g.text("password", "") if phone else g.text("password")
+                if password:
+                    passwords[agent_id] = password
+                if "password" in node.value and not password:
                     report.add(f"agent {agent_id} has an empty password", g.mark("password"), expected="a password")
+                elif phone and password:
+                    report.add(
+                        f"agent {agent_id} has two phones",
+                        g.mark("phone"),
+                        expected="password: for one that registers, or phone: for a number outside",
+                    )
                 if not USER.fullmatch(agent_id):
                     report.add(
                         "no SIP user can be called so", node.mark, read=agent_id, expected="letters, digits, . _ or -"
@@ -252,9 +262,19 @@ def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
                     srtp[agent_id] = policy
                 queues = g.texts("queues", ())
                 skills = {skill: _level(level, skill, report) for skill, level in g.named("skills")}
-            agents.append(Agent(agent_id, name, f"sip:{agent_id}@{domain}", skills, queues))
+            agents.append(Agent(agent_id, name, phone or f"sip:{agent_id}@{domain}", skills, queues))
     report.settle(str(path))
     return Roster(tuple(agents), passwords, srtp)
+
+
+def _phone(g: Fields, report: Report) -> str:
+    """A number outside that is an agent's phone, as a tel: URI; empty where the phone registers."""
+    text: str = g.text("phone", "") or ""
+    number = e164(text)
+    if text and not (number.startswith("+") and number[1:].isdigit()):
+        report.add(f"phone of {g.what} can't be used", g.mark("phone"), read=text, expected="such as +4930123456")
+        return ""
+    return f"tel:{number}" if text else ""
 
 
 def _level(node: Node, skill: str, report: Report) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from gateway.core.errors import ConfigError
 from gateway.flow.dialled import Dids, Number
 from gateway.flow.fields import Fields, Report, duration_of, text_of
 from gateway.flow.nodes import Node, read
+from gateway.routing.model import Agent
 from gateway.sip import identity
 from gateway.sip.auth import Account
 from gateway.sip.codecs import CODECS
@@ -56,6 +57,20 @@ def load_trunks(path: Path) -> Trunks:
         destinations = _destinations(f, names, report)
     report.settle(str(path))
     return Trunks(tuple(trunks), destinations, dids, str(path))
+
+
+def check_agents(agents: Iterable[Agent], trunks: Trunks) -> None:
+    """Raises ConfigError where an agent's number may not be called, or a trunk's account has an agent's name."""
+    for agent in agents:
+        number = agent.aor.removeprefix("tel:")
+        if number != agent.aor and not trunks.destinations.permits(number):
+            raise ConfigError(
+                f"the phone of agent {agent.id} may not be called",
+                do=f"list the beginning of its number under outbound: allow: in {trunks.file or 'trunks.yaml'}",
+            )
+        for trunk in trunks.trunks:
+            if trunk.account and trunk.account.user == agent.id:
+                raise ConfigError(f"trunk {trunk.name} has an account with the name of an agent", read=agent.id)
 
 
 def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:

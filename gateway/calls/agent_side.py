@@ -10,6 +10,7 @@ from gateway.calls import model as m
 from gateway.calls.party import Owner, Party
 from gateway.core.errors import TrunklineError
 from gateway.media import events as media
+from gateway.sip.dialling import is_number
 from gateway.sip.events import TransferAsked
 from gateway.sip.offer_answer import Agreed
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from gateway.calls.driver import CallDriver
 
 NO_PROGRESS_S = 4.0
-"""An agent's phone that has not even said it rings by then is taken for gone."""
+OUTSIDE_PROGRESS_S = 30.0
+"""A phone, of an agent or outside, that has not even said it rings by then is taken for gone. A call that goes out
+may try several trunks."""
 
 
 class AgentSide(Owner):
@@ -46,7 +49,8 @@ class AgentSide(Owner):
 
     def _outside(self, command: m.CallOutside) -> None:
         exchange = self.driver.exchange
-        self._call(command.number, lambda: exchange.open_outside(self, self.driver.leg), command.number, command.about)
+        number = command.number
+        self._call(number, lambda: exchange.open_outside(self, self.driver.leg, number), number, command.about)
 
     def _call(self, name: str, opened: Callable[[], Party], target: str, about: Mapping[str, str]) -> None:
         try:
@@ -57,7 +61,8 @@ class AgentSide(Owner):
             self._drop()
             self.driver.feed(m.AgentFailed(name, error.what))
             return
-        self._progress = asyncio.get_running_loop().call_later(NO_PROGRESS_S, self._no_progress, name)
+        seconds = OUTSIDE_PROGRESS_S if is_number(target) else NO_PROGRESS_S
+        self._progress = asyncio.get_running_loop().call_later(seconds, self._no_progress, name)
 
     def _bridge(self, _: m.Bridge) -> None:
         """Who joins a conversation that goes on does so without a gap."""

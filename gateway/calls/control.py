@@ -26,19 +26,18 @@ log = logging.getLogger(__name__)
 
 class Control:
     """`pickup`: the code that an agent dials, alone or before a queue's name, to pick a waiting caller up; empty for
-    none. `outside`: numbers that a conversation may be transferred to."""
+    none."""
 
-    def __init__(self, exchange: Exchange, pickup: str = "*8", outside: tuple[str, ...] = ()) -> None:
+    def __init__(self, exchange: Exchange, pickup: str = "*8") -> None:
         self.exchange = exchange
         self.pickup = pickup
-        self.outside = outside
         self.internal: dict[str, InternalCall] = {}
 
     @property
     def plan(self) -> Plan:
         """Whom a dialled user part means now."""
         exchange = self.exchange
-        return Plan(exchange.agents, exchange.flows, exchange.numbers, self.outside)
+        return Plan(exchange.agents, exchange.flows, exchange.numbers, exchange.number_outside)
 
     # --- calls that agents' phones make ---------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from gateway.flow.dialled import Number
@@ -55,13 +55,13 @@ Destination = ToAgent | ToQueue | ToNumber | ToOutside
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What can be reached. `outside`: numbers that conversations may be transferred to, a trailing * for any rest;
-    nothing listed, nothing allowed."""
+    """What can be reached. `outside` gives the number outside that a dialled one means, None where it may not be
+    called."""
 
     agents: Collection[str]
     flows: Mapping[str, Flow]
     numbers: Mapping[str, Number]
-    outside: Sequence[str] = ()
+    outside: Callable[[str], str | None] = lambda dialled: None
 
     def find(self, dialled: str, own: Flow | None = None) -> Destination | None:
         """What a dialled user part means: an agent, a queue of the caller's `own` flow, `flow.queue`, the only queue of
@@ -73,9 +73,8 @@ class Plan:
         number = self.numbers.get(dialled)
         if number and number.flow in self.flows:
             return ToNumber(self.flows[number.flow], dialled, number.language)
-        if any(dialled == one or (one.endswith("*") and dialled.startswith(one[:-1])) for one in self.outside):
-            return ToOutside(dialled)
-        return None
+        outside = self.outside(dialled)
+        return ToOutside(outside) if outside else None
 
     def queue(self, name: str, own: Flow | None = None) -> ToQueue | None:
         """A queue by its name alone or as `flow.queue`."""

@@ -35,6 +35,8 @@ from gateway.routing import policy
 from gateway.routing.state import State as RoutingState
 from gateway.sip import events as sip
 from gateway.sip import sdp
+from gateway.sip.dialling import is_number
+from gateway.sip.identity import Identity
 from gateway.sip.place import Place
 from gateway.speech.ears import Ears
 from gateway.store.calls import CallStore
@@ -42,6 +44,9 @@ from gateway.store.calls import CallStore
 log = logging.getLogger(__name__)
 
 Understand = Callable[[Flow, str, str], Awaitable[Ranked]]
+
+ANYWHERE = "192.0.2.1"
+"""An address outside, to choose our own by where only DNS knows where a trunk is (RFC 5737)."""
 
 RECORD_S = 2.0
 """Longest time that a call is not answered because its record is not on disk yet."""
@@ -68,7 +73,6 @@ class Exchange:
     routing_state: RoutingState
     max_calls: int = 200
     pickup: str = "*8"
-    outside: tuple[str, ...] = ()
     """See Control."""
     dids: Mapping[str, Dids] = field(default_factory=dict)
     trunk_terms: Mapping[str, Terms] = field(default_factory=dict)
@@ -82,13 +86,15 @@ class Exchange:
     _timer: asyncio.TimerHandle | None = None
     _phones: dict[str, dict[str, Place]] = field(default_factory=dict)
     """Where each agent's phones signal from, by contact, the newest last."""
+    _callers: dict[str, Identity] = field(default_factory=dict)
+    """Who each call's caller is, for calls that are made for them outside."""
     _queued_at: dict[str, float] = field(default_factory=dict)
     _hints: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     control: Control = field(init=False)
 
     def __post_init__(self) -> None:
-        self.control = Control(self, self.pickup, self.outside)
+        self.control = Control(self, self.pickup)
 
     # --- events of calls ------------------------------------------------------------------------------------------
 
@@ -209,6 +215,7 @@ class Exchange:
             )
         except StoreError as error:
             told(error)
+        self._callers[call.id] = event.identity
         self.metrics.call_started(len(self.calls))
         self.write(call, "arrived", _arrival(event))
 
@@ -251,18 +258,40 @@ class Exchange:
     def open_phone(self, owner: Owner, agent: str, near: Leg) -> Party:
         """A party for an agent's phone that is to be called. All phones get one offer: that for the newest, or for one
         whose signalling others may hear. Raises MediaError, PortBusy, or SipError where there is no phone."""
+        if is_number(self.agents[agent].aor):
+            return self.open_outside(owner, near, self.agents[agent].aor, agent)
         phones = list(self._phones.get(agent, {}).values())
         if not phones:
             raise SipError("The agent has no phone that is registered", read=agent)
         place = next((phone for phone in phones if phone.transport not in SECURED), phones[-1])
         return self.switchboard.open(owner, place, near=near, agent=agent, terms=self.agent_terms.get(agent))
 
-    def open_outside(self, owner: Owner, near: Leg) -> Party:
-        """A party for a number outside. Raises SipError where no trunk takes calls."""
-        raise SipError("No trunk takes calls out")
+    def open_outside(self, owner: Owner, near: Leg, number: str, agent: str | None = None) -> Party:
+        """A party for a number outside. Raises SipError where no trunk takes it, MediaError or PortBusy."""
+        trunk, ip = self.switchboard.endpoint.endpoint.way_out(number)
+        if not trunk:
+            raise SipError("No trunk takes the call")
+        place = Place(ip or ANYWHERE, 0)
+        return self.switchboard.open(owner, place, near=near, agent=agent, terms=self.trunk_terms.get(trunk))
+
+    def number_outside(self, dialled: str) -> str | None:
+        """The number outside that a dialled one means, where it may be called."""
+        return self.switchboard.endpoint.endpoint.number_outside(dialled)
+
+    def sign_in_outside(self) -> None:
+        """Agents whose phone is a number outside take calls from now on."""
+        for agent in self.agents.values():
+            if is_number(agent.aor):
+                self.metrics.agent(agent.id, up=True)
+                self.route(routing.AgentUp(agent))
 
     def ring(self, party: Party, target: str, call: m.Call, about: Mapping[str, str]) -> None:
-        """Calls a phone for a caller; the call's story goes along as headers. Raises SipError."""
+        """Calls a phone for a caller; the call's story goes along as headers, but not to a number outside: there the
+        caller is named as the trunk wants it. Raises SipError."""
+        if is_number(target):
+            left = call.dialled if is_number(call.dialled) else ""
+            self.switchboard.invite(party, target, caller=self._callers.get(call.id), left=left)
+            return
         self.switchboard.invite(
             party,
             target,
@@ -301,6 +330,7 @@ class Exchange:
         self.switchboard.close(driver.caller)
         self.calls.pop(driver.call.id, None)
         self._queued_at.pop(driver.call.id, None)
+        self._callers.pop(driver.call.id, None)
         self.metrics.call_ended(outcome(driver.call), len(self.calls))
         if self.on_finished:
             self.on_finished(driver.call.id)

@@ -115,7 +115,9 @@ class Switchboard:
     # --- silence --------------------------------------------------------------------------------------------------
 
     def silence(self, party: Party) -> None:
-        """A phone sends nothing: where it does not answer either, it is gone."""
+        """A phone sends nothing: where it does not answer either, it is gone. Behind a trunk nobody can tell."""
+        if not party.place.port:
+            return
         wait = AGENT_SILENCE_S if party.agent else CALLER_SILENCE_S
         self._lifelines.silent(id(party), party.place, wait, lambda: party.held, lambda: party.owner.vanished(party))
 

@@ -11,9 +11,9 @@ from gateway.sip.attempt import Attempt, Target
 from gateway.sip.identity import Identity
 from gateway.sip.numbers import e164, number_of, written
 from gateway.sip.stack import HERE, Stack
-from gateway.sip.trunkbook import TrunkState, goes_on
+from gateway.sip.trunkbook import TrunkBook, TrunkState, goes_on
 from gateway.sip.trunks import Trunk
-from gateway.sip.uri import Uri, parse_address, parse_uri
+from gateway.sip.uri import Uri, ip_of, parse_address, parse_uri
 
 
 class Barred(SipError):
@@ -29,15 +29,30 @@ def is_number(target: str) -> bool:
     return target.startswith("tel:") or (target.startswith("+") and target[1:2].isdigit())
 
 
-def permitted(stack: Stack, target: str, trunk: str | None) -> str:
-    """The number a target means, as `e164` gives it. Raises Barred where it is not on the list of what may be dialled,
-    SipError where there is no such trunk."""
-    book = stack.trunks
+def number_outside(book: TrunkBook, target: str, trunk: str | None = None) -> str | None:
+    """The number a target means, as `e164` gives it; None where it is not on the list of what may be dialled. Raises
+    SipError where there is no such trunk, or no such URI."""
     if trunk is not None and trunk not in book.states:
         raise SipError("There is no such trunk", read=trunk)
     country = book.states[trunk].trunk.country if trunk else book.destinations.country
     number = number_of(parse_uri(target), country) if target.startswith("tel:") else e164(target, country)
-    if not book.destinations.permits(number):
+    return number if book.destinations.permits(number) else None
+
+
+def way_out(stack: Stack, target: str) -> tuple[str, str]:
+    """The trunk that would be asked first to carry a call to a number, and an IP address on the way there, to choose
+    our own by: both empty where there is none, or where only DNS knows."""
+    number = number_outside(stack.trunks, target) or ""
+    for trunk in stack.trunks.choose(number, None, stack.now) if number else ():
+        place, uri = stack.trunks[trunk.name].place, trunk.proxy_uri or trunk.server_uri
+        return trunk.name, place.ip if place else (ip_of(uri.host) or "") if uri else ""
+    return "", ""
+
+
+def permitted(stack: Stack, target: str, trunk: str | None) -> str:
+    """The number a target means. Raises Barred where it may not be dialled."""
+    number = number_outside(stack.trunks, target, trunk)
+    if number is None:
         stack.count("dialling_barred")
         raise Barred("A number may not be dialled", do="list its beginning under outbound: allow: in trunks.yaml")
     return number

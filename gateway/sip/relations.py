@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from gateway.sip import client, grammar, known, report
+from gateway.sip import client, dialling, grammar, known, report
 from gateway.sip.auth import Account
 from gateway.sip.client import Registration
 from gateway.sip.events import OptionsAnswered
@@ -72,6 +72,14 @@ class Relations:
         """Registers at the trunks that want it and begins to ask those that are to be asked; TrunkChanged follows."""
         self._stack.now = now
         self._upkeep.begin()
+
+    def number_outside(self, dialled: str) -> str | None:
+        """The number outside that somebody who dialled this wants; None where it is none that may be called."""
+        return dialling.number_outside(self._stack.trunks, dialled)
+
+    def way_out(self, number: str) -> tuple[str, str]:
+        """Which trunk takes a call to a number first, and an IP address there; empty where that is not known."""
+        return dialling.way_out(self._stack, number)
 
     @property
     def trunks(self) -> Mapping[str, TrunkState]:

@@ -53,14 +53,17 @@ class DeskLine:
 
 
 class Deskphone:
-    """An agent's phone at the gateway. `answers`: it takes calls at once, else it rings for ever."""
+    """An agent's phone at the gateway. `answers`: it takes calls at once, else it rings for ever. With a `port` it is a
+    phone behind a carrier instead, that never registers."""
 
-    def __init__(self, hall: Hall, agent: str, hertz: float, *, answers: bool = True) -> None:
-        self.hall, self.agent, self.answers = hall, agent, answers
+    def __init__(self, hall: Hall, agent: str, hertz: float, *, answers: bool = True, port: int = 0) -> None:
+        self.hall, self.agent, self.answers, self.port = hall, agent, answers, port
         self.sound = tone(hertz, 60.0, -15.0)
         self.lines: list[DeskLine] = []
         self.events: list[Any] = []
         self.edge: Edge = hall.do(self._open())
+        if port:
+            return
         account = Account(agent, password(agent))
         server = hall.gateway.sip
         self._do(lambda: self.edge.register(f"sip:{server}", f"sip:{agent}@{server}", account))
@@ -74,7 +77,7 @@ class Deskphone:
             trunks=(Trunk("gateway", ("127.0.0.1",)),),
             destinations=("*",),
         )
-        return await Edge.open(Endpoint(config), [Listen("udp", "127.0.0.1", 0)], self._take)
+        return await Edge.open(Endpoint(config), [Listen("udp", "127.0.0.1", self.port)], self._take)
 
     def close(self) -> None:
         self.hall.do(self.edge.close())

@@ -36,7 +36,7 @@ from gateway.media.recorder import read_recording
 from gateway.store.record import CallHead, CallRecord, Event
 from gateway.store.store import SqliteReader, open_for_reading
 from tests.peers import softphone
-from tests.peers.programs import JsonProgram, Programs
+from tests.peers.programs import JsonProgram, Programs, free_port
 
 AUDIO = ROOT / "gateway" / "lab" / "audio"
 FLOWS = Path(__file__).parent / "flows"
@@ -45,6 +45,9 @@ LONG_S = 90.0
 
 NUMBERS = itertools.count(5550001)
 """Callers' numbers: each call of a run has one of its own, by which its record is found."""
+
+CITY, NOWHERE = free_port(), free_port()
+"""Where calls to numbers outside go, if a test has a phone there, and where nobody ever is."""
 
 AGENTS = {
     "anna": "{en-US: 5}, queues: [bank.general]",
@@ -69,6 +72,9 @@ def written(folder: Path, *, calls: int = 200, bank: bool = True) -> Path:
     lines = [
         f"  {name}: {{name: {name.title()}, password: {password(name)}, skills: {s}}}" for name, s in people.items()
     ]
+    lines.append(
+        "  mobile: {name: Mobile, phone: +4915112345678, skills: {en-US: 5, mobile: 1}, queues: [floor.mobile]}"
+    )
     (folder / "agents.yaml").write_text("\n".join(["agents:", *lines, ""]))
     shutil.copy(FLOWS / "floor.yaml", folder / "floor.yaml")
     flows = "floor.yaml"
@@ -82,7 +88,13 @@ def written(folder: Path, *, calls: int = 200, bank: bool = True) -> Path:
         "media: {codecs: [opus, G722, PCMU, PCMA, L16]}\n"
         "trunks: trunks.yaml\n"
     )
-    (folder / "trunks.yaml").write_text("trunks: {loopback: {addresses: [127.0.0.0/8, '::1']}}\n")
+    (folder / "trunks.yaml").write_text(
+        "trunks:\n"
+        "  loopback: {addresses: [127.0.0.0/8, '::1']}\n"
+        f"  nowhere: {{server: '127.0.0.1:{NOWHERE}', priority: 1, patience: 1s}}\n"
+        f"  city: {{server: '127.0.0.1:{CITY}', priority: 2, number_format: e164, identity: pai, codecs: [PCMA]}}\n"
+        "outbound: {allow: ['+44', '+49151'], deny: ['+449'], country: GB}\n"
+    )
     return folder / "gateway.yaml"
 
 
