@@ -41,6 +41,8 @@ class GatewayProcess:
     data: Path
     log: Path
     host: str = "127.0.0.1"
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """SIP's ports by transport; `sip_port` is the first that was opened."""
 
     @property
     def sip(self) -> str:
@@ -69,14 +71,14 @@ def gateway(
     seconds: float = 240.0,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[GatewayProcess]:
-    """Starts a gateway on free ports of `host`, a loopback address, and ends it in order. Raises NotReady with the end
-    of its log."""
+    """Starts a gateway on free ports of `host`, a loopback address (empty: where the configuration says), and ends it
+    in order. Raises NotReady with the end of its log."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / "gateway.log"
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "gateway.cli", "run", "--config", str(config), "--data", str(data)]
-        command += ["--sip", hostport(host, 0), "--http", "127.0.0.1:0"]
+        command += [*(["--sip", hostport(host, 0)] if host else []), "--http", "127.0.0.1:0"]
         for flow in flows:
             command += ["--flow", str(flow)]
         surroundings = {**os.environ, READY_FILE: str(ready), **(env or {})}
@@ -84,16 +86,18 @@ def gateway(
             process = subprocess.Popen(command, stdout=out, stderr=out, env=surroundings, cwd=ROOT)
         try:
             ports = _await(process, ready, log, seconds)
-            yield GatewayProcess(process, ports["sip"], ports["http"], data, log, host)
+            yield GatewayProcess(
+                process, ports["sip"], ports["http"], data, log, host or "127.0.0.1", ports.get("ports", {})
+            )
         finally:
             end(process)
 
 
-def _await(process: subprocess.Popen[bytes], ready: Path, log: Path, seconds: float) -> dict[str, int]:
+def _await(process: subprocess.Popen[bytes], ready: Path, log: Path, seconds: float) -> dict[str, Any]:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if ready.exists():
-            found: dict[str, int] = json.loads(ready.read_text())
+            found: dict[str, Any] = json.loads(ready.read_text())
             return found
         if process.poll() is not None:
             break

@@ -91,8 +91,11 @@ def start(
     rate: int = 8000,
     encryption: str = "",
     ip: str = "127.0.0.1",
+    transport: str = "",
+    authority: Path | None = None,
 ) -> Baresip:
-    """A phone registered at `server` (HOST:PORT; empty: no account is registered). `voice`: what it says in each
+    """A phone registered at `server` (HOST:PORT; empty: no account is registered) over `transport` (udp where none is
+    given; over tls it trusts `authority`). `voice`: what it says in each
     call, at `rate` (a minute of 440 Hz at 8 kHz where none is given); `answer`: auto or manual; `codecs`: those it
     offers and takes; `encryption`: none, srtp (keys beside RTP/AVP), srtp-mand (RTP/SAVP) or srtp-mandf."""
     program = need("baresip")
@@ -104,9 +107,11 @@ def start(
     values = {"modules": modules, "ip": ip, "listen": listen, "control": control, "source": "aufile,voice.wav"}
     write_wav(folder / "voice.wav", tone(440, 60.0) if voice is None else voice, rate)
     config = CONFIG.format(**values, rate=rate, rtp=rtp, rtp_end=rtp + 18, folder=folder)
-    (folder / "config").write_text(config)
+    trusted = f"sip_cafile {authority}\n" if authority else ""
+    (folder / "config").write_text(config + trusted)
+    way = f";transport={transport}" if transport else ""
     protected = f";mediaenc={encryption}" if encryption else ""
-    register = f"<sip:{user}@{server or listen}>;auth_pass={password};answermode={answer}"
+    register = f"<sip:{user}@{server or listen}{way}>;auth_pass={password};answermode={answer}"
     (folder / "accounts").write_text(f"{register};regint={60 if server else 0};audio_codecs={codecs}{protected}\n")
     (folder / "contacts").write_text("")
     phone = Baresip(name or user, [program, "-f", str(folder)], folder)
