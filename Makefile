@@ -2,7 +2,7 @@
 # make test   style, types and every test, real SIP programs included
 # make run    the gateway for real phones; stays up until Ctrl-C
 # make lint   style and types only
-# make fuzz   hostile input for the native parsers, guided by coverage (SECONDS=60 in all; needs clang)
+# make fuzz   hostile input for the native parsers and for SIP, guided by coverage (SECONDS=60 in all; needs clang)
 #
 # Each target makes what it needs (virtual environment, packages, native build, models) and keeps it in $(VENV).
 

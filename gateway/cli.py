@@ -276,6 +276,7 @@ def bench(
     program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Left out: lists them.")] = "",
 ) -> None:
     """Runs a measuring program of the source tree's bench/ folder with its own options (--help shows them)."""
+    program = program.replace("-", "_") if not program.startswith("-") else program
     folder = Path(__file__).resolve().parents[1] / "bench"
     programs = {path.stem: path for path in sorted(folder.glob("*.py")) if '__name__ == "__main__"' in _text(path)}
     if not programs:

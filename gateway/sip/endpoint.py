@@ -102,7 +102,7 @@ class Endpoint(Relations):
         try:
             message = parse(data, self.config.defence.max_headers)
             if oversized and isinstance(message, Request):
-                raise MessageError("Message Too Large", 513, message, "too_large")
+                raise MessageError("Message Too Large", 513, None if message.method == "ACK" else message, "too_large")
         except MessageError as error:
             if oversized:
                 error.status, error.counter = 513, "too_large"

@@ -16,6 +16,7 @@ TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 QUOTED = r'"(?:[^"\\]++|\\.)*+"'
 """The pattern of a quoted-string, escapes included."""
 
+_WHOLE = re.compile(QUOTED, re.DOTALL)
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PART = {mark: re.compile(rf'(?:[^{mark}"<]++|"(?:[^"\\]++|\\.)*+"?|<[^>]*+>?)*+', re.DOTALL) for mark in (",", ";")}
@@ -66,7 +67,7 @@ def unquote(text: str) -> str:
 
 def params(text: str) -> Params:
     """`;a=1;b` -> (("a", "1"), ("b", None)). Values keep their quotes. Raises SipError where a name is no token or
-    nothing stands between two semicolons; the last may end with one."""
+    nothing stands between two semicolons (the last may end with one), or where only part of a value is quoted."""
     if not text:
         return ()
     if _PLAIN_PARAMS.fullmatch(text):
@@ -77,10 +78,12 @@ def params(text: str) -> Params:
     found: list[tuple[str, str | None]] = []
     for part in parts:
         name, equals, value = part.partition("=")
-        name = name.strip().lower()
+        name, value = name.strip().lower(), value.strip()
         if not is_token(name):
             raise SipError("A header parameter has no proper name", read=part[:80])
-        found.append((name, value.strip() if equals else None))
+        if '"' in value and not _WHOLE.fullmatch(value):
+            raise SipError("A header parameter's value is quoted in part", read=part[:80])
+        found.append((name, value if equals else None))
     return tuple(found)
 
 

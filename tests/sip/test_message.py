@@ -8,8 +8,22 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar
-from gateway.sip.message import MessageError, Request, Response, parse
+from gateway.sip.headers import canonical
+from gateway.sip.message import (
+    MAX_BODY,
+    MAX_ELEMENTS,
+    MAX_HEADERS,
+    MAX_LINE,
+    MAX_URI,
+    MessageError,
+    Request,
+    Response,
+    parse,
+    respond,
+)
+from gateway.sip.statuses import REASONS
 from gateway.sip.uri import Address, Uri, parse_address, parse_uri
+from gateway.sip.via import read_via, salvage
 from tests.sip.raw import ask, invite, request, status
 from tests.sip.wire import Wire
 
@@ -154,6 +168,133 @@ def test_a_request_is_built_as_it_is_read() -> None:
     assert parse(message.encode()).headers == message.headers
 
 
+# --- limits -------------------------------------------------------------------------------------------------------
+
+
+def lines(name: str, value: str, count: int) -> bytes:
+    return request("OPTIONS").replace(b"Max-Forwards: 70\r\n", f"{name}: {value}\r\n".encode() * count)
+
+
+OVER = {
+    "header lines": (lines("X", "y", MAX_HEADERS), 400, "too_many_headers"),
+    "the length of a header": (request("OPTIONS", X_Long="x" * MAX_LINE), 400, "too_long_header"),
+    "the length of a folded header": (request("OPTIONS", X_Long="x\r\n " * (MAX_LINE // 2)), 400, "too_long_header"),
+    "the length of the Request-URI": (
+        request("OPTIONS", uri="sip:" + "x" * MAX_URI + "@10.0.0.2"),
+        414,
+        "too_long_uri",
+    ),
+    "the length of the body": (request("OPTIONS", body="x" * (MAX_BODY + 1)), 413, "too_large_body"),
+    "Vias": (lines("Via", "SIP/2.0/UDP h", MAX_ELEMENTS), 400, "too_many_values"),
+    "Vias in a line": (lines("Via", ", ".join(["SIP/2.0/UDP h"] * MAX_ELEMENTS), 1), 400, "too_many_values"),
+    "contacts": (lines("Contact", "<sip:a@b>", MAX_ELEMENTS), 400, "too_many_values"),
+    "routes": (lines("Route", "<sip:a;lr>", MAX_ELEMENTS + 1), 400, "too_many_values"),
+    "recorded routes": (lines("Record-Route", "<sip:a;lr>, <sip:b;lr>", MAX_ELEMENTS), 400, "too_many_values"),
+    "the whole message": (request("OPTIONS", **{f"X_{n}": "x" * 8000 for n in range(5)}), 513, "too_large"),
+}
+
+
+@pytest.mark.parametrize("name", OVER)
+def test_what_is_beyond_a_limit_is_refused_and_counted(name: str) -> None:
+    data, code, counter = OVER[name]
+    wire = Wire()
+    node = wire.node("10.0.0.2")
+    assert status(wire, node, data) == code
+    assert (node.endpoint.counters[counter], node.endpoint.counters[f"refused_{code}"]) == (1, 1)
+    assert ask(wire, node, data.replace(b"OPTIONS", b"ACK")) == [], "nobody answers an ACK"
+    assert status(wire, node, request("OPTIONS", uri="sip:10.0.0.2", branch="z9hG4bKnext", call_id="next")) == 200
+
+
+WITHIN = {
+    "header lines": lines("X", "y", MAX_HEADERS - 7),
+    "the length of a header": request("OPTIONS", X_Long="x" * (MAX_LINE - len("X-Long: "))),
+    "the length of the Request-URI": request("OPTIONS", uri="sip:" + "x" * (MAX_URI - 13) + "@10.0.0.2"),
+    "the length of the body": request("OPTIONS", body="x" * MAX_BODY),
+    "Vias": lines("Via", "SIP/2.0/UDP h", MAX_ELEMENTS - 1),
+}
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_what_is_at_a_limit_is_taken(name: str) -> None:
+    parse(WITHIN[name])
+
+
+LONG = 400_000
+WEARY = (
+    '"',
+    '"\\',
+    "<",
+    " ",
+    ";",
+    ",",
+    ";a",
+    ';"',
+    "a;",
+    "=",
+    "\\",
+    "<>",
+    '" <',
+    "sip:",
+    "%",
+    "@",
+    ":",
+    "[",
+    "\0",
+    "(",
+    "/",
+)
+
+
+@pytest.mark.parametrize("piece", WEARY)
+@pytest.mark.parametrize(
+    "around", [("", ""), ("<sip:a@b>", ""), ('"a" <sip:', "@b>"), ("SIP/2.0/UDP a;", ";b"), ("a", "<")]
+)
+def test_the_time_that_reading_takes_grows_with_the_length_alone(piece: str, around: tuple[str, str]) -> None:
+    """Four hundred thousand characters would take minutes where it grew with their square."""
+    given_text = around[0] + piece * (LONG // len(piece)) + around[1]
+    for read in (
+        parse_uri,
+        parse_address,
+        grammar.split,
+        grammar.params,
+        grammar.unquote,
+        grammar.clean,
+        read_via,
+        salvage,
+    ):
+        try:
+            read(given_text)
+        except SipError:
+            continue
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_name", "full"),
+    [
+        ("v", "Via"), ("I", "Call-ID"), ("cseq", "CSeq"), ("RACK", "RAck"), ("rseq", "RSeq"), ("min-se", "Min-SE"),
+        ("x", "Session-Expires"), ("b", "Referred-By"), ("r", "Refer-To"), ("k", "Supported"), ("o", "Event"),
+        ("p-asserted-identity", "P-Asserted-Identity"), ("history-info", "History-Info"), ("path", "Path"),
+        ("service-route", "Service-Route"), ("diversion", "Diversion"), ("replaces", "Replaces"),
+        ("www-authenticate", "WWW-Authenticate"), ("sip-etag", "SIP-ETag"), ("user-to-user", "User-to-User"),
+        ("X-tRunk  ", "X-Trunk"), ("two words", None), ("", None), ("ü", None),
+    ],
+)  # fmt: skip
+def test_header_names_are_written_in_full(given_name: str, full: str | None) -> None:
+    assert canonical(given_name) == full
+
+
+def test_every_status_that_may_be_met_has_its_phrase() -> None:
+    met = {181, 182, 199, 202, 301, 302, 305, 380, 402, 406, 410, 412, 413, 414, 421, 422, 428, 429, 433, 436, 437, 438}
+    met |= {439, 440, 469, 470, *range(481, 490), 493, 494, 502, 504, 513, 580, 600, 603, 604, 606, 607}
+    assert met <= set(REASONS)
+    request_ = parse(request("OPTIONS"))
+    assert isinstance(request_, Request)
+    assert (respond(request_, 607).reason, respond(request_, 699).reason) == ("Unwanted", "Unknown")
+
+
 # --- any input ----------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +347,44 @@ def test_a_uri_is_read_as_it_was_written(uri: Uri) -> None:
 @given(text.map(str.strip), uris, parameters)
 def test_an_address_is_read_as_it_was_written(display: str, uri: Uri, params: grammar.Params) -> None:
     assert parse_address(str(Address(display, uri, params))) == Address(display, uri, params)
+
+
+values = st.none() | st.from_regex(r"[A-Za-z0-9\-.:]{1,8}", fullmatch=True) | text.map(grammar.quote)
+header_parameters = st.lists(st.tuples(token.map(str.lower), values), max_size=4, unique_by=lambda p: p[0]).map(tuple)
+addresses = st.builds(Address, text.map(str.strip), uris, header_parameters)
+
+
+@given(header_parameters)
+def test_parameters_are_read_as_they_were_written(params: grammar.Params) -> None:
+    assert grammar.params(grammar.show_params(params)) == params
+    spaced = grammar.show_params(params).replace(";", " ; ") if not any('"' in (v or "") for _, v in params) else ""
+    assert grammar.params(spaced) in (params, ())
+
+
+@given(st.lists(addresses, min_size=1, max_size=5))
+def test_a_list_of_addresses_is_read_as_it_was_written(given_list: list[Address]) -> None:
+    parts = grammar.split(", ".join(map(str, given_list)))
+    assert [parse_address(part) for part in parts] == given_list
+
+
+@given(addresses, addresses, st.lists(addresses, min_size=1, max_size=3), st.binary(max_size=40))
+def test_a_message_of_addresses_comes_back_from_the_wire(
+    sender: Address, to: Address, contacts: list[Address], body: bytes
+) -> None:
+    headers = [
+        ("Via", "SIP/2.0/UDP 10.0.0.9;branch=z9hG4bKx;rport"),
+        ("From", str(sender)),
+        ("To", str(to)),
+        ("Call-ID", "x"),
+        ("CSeq", "1 INVITE"),
+        ("Contact", ", ".join(map(str, contacts))),
+    ]
+    message = parse(Request("INVITE", "sip:8000@10.0.0.2", headers, body).encode())
+    assert isinstance(message, Request)
+    assert (message.from_, message.to, message.contacts, message.body) == (sender, to, contacts, body)
+    answer = parse(respond(message, 200, tag="ours").encode())
+    assert (answer.from_, answer.to.uri, answer.via) == (sender, to.uri, message.via)
+    assert answer.to.tag == (to.tag or "ours")
 
 
 @given(st.text(max_size=40))
