@@ -30,7 +30,7 @@ from gateway.sip.place import Place
 from gateway.sip.stack import Stack
 from gateway.sip.trunks import Trunk
 
-PROXY = Place("192.0.2.1", 5060)
+PROXY, SOURCE = Place("192.0.2.1", 5060), Place("198.51.100.7", 5060)
 
 
 def description(rng: random.Random) -> str:
@@ -101,7 +101,7 @@ def forwarder() -> Callable[[bytes], None]:
 
 
 def receiver() -> Callable[[bytes], None]:
-    """The whole endpoint: transaction, checks by RFC 3261 8.2, offer read, call offered, refused, ACK awaited."""
+    """The whole endpoint: transaction, checks by RFC 3261 8.2, offer read, call offered, refused, ACK taken."""
     config = SipConfig(
         domain="gateway.example.com",
         host=PROXY.ip,
@@ -114,10 +114,14 @@ def receiver() -> Callable[[bytes], None]:
     def receive(data: bytes) -> None:
         nonlocal now
         now += 0.05
-        endpoint.receive(data, Place("198.51.100.7", 5060), now)
+        endpoint.receive(data, SOURCE, now)
         endpoint.reject(endpoint.take_events()[-1].call, 486, now=now)  # type: ignore[union-attr]
+        head = data.partition(b"\r\nContact: ")[0].replace(b" INVITE\r\n", b" ACK\r\n")
+        refused = endpoint.take_messages()[-1][0]
+        to = refused[refused.index(b"To: ") :].partition(b"\r\n")[0]
+        ack = b"ACK" + head[6:].replace(b"To: <sip:8000@gateway.example.com>", to) + b"\r\nContent-Length: 0\r\n\r\n"
+        endpoint.receive(ack.replace(b" INVITE", b" ACK"), SOURCE, now)
         endpoint.tick(now)
-        endpoint.take_messages()
 
     return receive
 
@@ -131,7 +135,7 @@ WORK: Sequence[Work] = (
     ("INVITE: parse, check, forward", invite, forwarder),
     ("200 to INVITE: parse and check", answered, lambda: parse),
     ("SDP: parse", lambda rng: description(rng).encode(), lambda: sdp.parse),
-    ("INVITE: endpoint, offered and refused", invite, receiver),
+    ("INVITE and ACK: endpoint, offered, refused", invite, receiver),
 )
 
 

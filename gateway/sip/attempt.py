@@ -21,7 +21,7 @@ from gateway.sip.sent import Sent
 from gateway.sip.session_timer import SessionTimer
 from gateway.sip.stack import ALLOW, SDP_TYPE, Credentials
 from gateway.sip.timers import Alarm
-from gateway.sip.uri import Address, Uri
+from gateway.sip.uri import Uri
 
 if TYPE_CHECKING:
     from gateway.sip.outbound import Outbound
@@ -193,7 +193,8 @@ class Attempt:
                 contacts = [each for each in response.contacts if each.uri.scheme in ("sip", "sips")]
             except SipError:
                 contacts = []
-            self._elsewhere = [each.uri for each in sorted(contacts, key=_liking, reverse=True)] + self._elsewhere
+            contacts.sort(key=lambda each: -grammar.liking(each.param("q")))
+            self._elsewhere = [each.uri for each in contacts] + self._elsewhere
         while self._elsewhere and self.call.redirects:
             uri = self._elsewhere.pop(0)
             if self.call.redirect(uri):
@@ -284,11 +285,3 @@ class Attempt:
         for branch in self.branches:
             if branch.dialog.early:
                 branch.forget()
-
-
-def _liking(contact: Address) -> float:
-    """The q of a Contact; 1 where it says none."""
-    try:
-        return float(contact.param("q") or 1)
-    except ValueError:
-        return 0.0

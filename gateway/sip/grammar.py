@@ -17,12 +17,13 @@ QUOTED = r'"(?:[^"\\]++|\\.)*+"'
 """The pattern of a quoted-string, escapes included."""
 
 _WHOLE = re.compile(QUOTED, re.DOTALL)
+_ODD = re.compile(r'["<>]')
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PART = {mark: re.compile(rf'(?:[^{mark}"<]++|"(?:[^"\\]++|\\.)*+"?|<[^>]*+>?)*+', re.DOTALL) for mark in (",", ";")}
 """What stands before the next separator that is neither inside quotes nor inside <>."""
 
-_PLAIN_PARAMS = re.compile(rf";?{TOKEN.pattern}(?:=[^\s;\"]*)?(?:;{TOKEN.pattern}(?:=[^\s;\"]*)?)*;?")
+_PLAIN_PARAMS = re.compile(rf";?{TOKEN.pattern}(?:=[^\s;\"<>]*)?(?:;{TOKEN.pattern}(?:=[^\s;\"<>]*)?)*;?")
 
 
 def is_token(text: str) -> bool:
@@ -66,8 +67,8 @@ def unquote(text: str) -> str:
 
 
 def params(text: str) -> Params:
-    """`;a=1;b` -> (("a", "1"), ("b", None)). Values keep their quotes. Raises SipError where a name is no token or
-    nothing stands between two semicolons (the last may end with one), or where only part of a value is quoted."""
+    """`;a=1;b` -> (("a", "1"), ("b", None)). Values keep their quotes. Raises SipError where a name is no token,
+    nothing stands between two semicolons (the last may end with one), or a value holds < or > or is quoted in part."""
     if not text:
         return ()
     if _PLAIN_PARAMS.fullmatch(text):
@@ -81,8 +82,8 @@ def params(text: str) -> Params:
         name, value = name.strip().lower(), value.strip()
         if not is_token(name):
             raise SipError("A header parameter has no proper name", read=part[:80])
-        if '"' in value and not _WHOLE.fullmatch(value):
-            raise SipError("A header parameter's value is quoted in part", read=part[:80])
+        if _ODD.search(value) and not _WHOLE.fullmatch(value):
+            raise SipError("A header parameter's value needs quotes around it", read=part[:80])
         found.append((name, value if equals else None))
     return tuple(found)
 
@@ -102,6 +103,15 @@ def find(items: Params, name: str) -> str | None:
 def clean(text: str) -> str:
     """Text from or to the network as one safe line: control characters are spaces, undecodable bytes become U+FFFD."""
     return _UNSAFE.sub(" ", text).encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+
+
+def liking(text: str | None) -> float:
+    """A q parameter, from 0 to 1 (RFC 3261 section 20.10); 1 where there is none or it is no number."""
+    try:
+        value = float(text or 1)
+    except ValueError:
+        return 1.0
+    return min(1.0, max(0.0, value)) if value == value else 1.0  # not NaN
 
 
 def number(text: str | None, top: int = 2**31 - 1) -> int | None:

@@ -199,7 +199,7 @@ class Registrar:
             now + min(seconds, self.settings.max_expires),
             request.call_id,
             request.cseq[0],
-            _liking(contact.param("q")),
+            grammar.liking(contact.param("q")),
             instance,
             _reg_id(contact, instance, request, path),
             path,
@@ -251,14 +251,6 @@ class Registrar:
 def _check_order(bindings: Sequence[Binding], request: Request) -> None:
     if any(b.call_id == request.call_id and request.cseq[0] <= b.cseq for b in bindings):
         raise Refused(500, "REGISTER Out Of Order")
-
-
-def _liking(text: str | None) -> float:
-    try:
-        q = float(text or 1.0)
-    except ValueError:
-        return 1.0
-    return min(1.0, max(0.0, q)) if q == q else 1.0  # not NaN
 
 
 def _path(request: Request) -> tuple[str, ...]:
