@@ -17,6 +17,7 @@ from gateway.sip.conversation import Conversation
 from gateway.sip.events import SipEvent
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import MessageError, Request, parse, respond
+from gateway.sip.notifier import Notifier
 from gateway.sip.place import Place
 from gateway.sip.placing import Invitation
 from gateway.sip.register import RegisterServer
@@ -47,7 +48,8 @@ class Endpoint(Relations):
         )
         admission = Admission(self._stack, authenticator, self.registrar)
         self._register = RegisterServer(self._stack, self.registrar, admission)
-        self._uas = Uas(self._stack, admission, self._register)
+        self._notifier = Notifier(self._stack, admission, self._register)
+        self._uas = Uas(self._stack, admission, self._register, self._notifier)
         self._stack.in_dialog = {
             "REFER": refer.receive,
             "NOTIFY": refer.notified,
@@ -310,6 +312,7 @@ class Endpoint(Relations):
                 self.reject(call, 503, now=now)  # a proxy finds another place for it
             else:
                 self.hangup(call, reason, now=now)
+        self._notifier.close()
         self._upkeep.close()
         for registration in list(self._registrations):
             self.unregister(registration, now=now)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from gateway.sip.refer import Referral
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER, REFER, SUBSCRIBE, NOTIFY, MESSAGE"
-ALLOW_EVENTS = "refer"
-SUPPORTED = ("timer", "100rel")
+ALLOW_EVENTS = "refer, reg"
+SUPPORTED = ("timer", "100rel", "replaces", "norefersub")
 """Extensions we know, by option tag."""
 SDP_TYPE = "application/sdp"
 MAX_AUTH_TRIES = 3

@@ -13,11 +13,12 @@ from gateway.sip.events import CallOffered
 from gateway.sip.guard import DROP, IN
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import METHODS, Header, Request
+from gateway.sip.notifier import Notifier
 from gateway.sip.place import Place
 from gateway.sip.reason import read as read_reason
 from gateway.sip.register import RegisterServer
 from gateway.sip.session_timer import SessionTimer
-from gateway.sip.stack import ALLOW, ALLOW_EVENTS, SDP_TYPE, InDialog, Stack
+from gateway.sip.stack import ALLOW, SDP_TYPE, InDialog, Stack
 from gateway.sip.transaction import State, Transaction
 from gateway.sip.via import parse_via
 
@@ -62,7 +63,7 @@ def ignore(stack: Stack, transaction: Transaction) -> None:
 class Uas:
     """The server side of an endpoint: admission and the way into dialogs."""
 
-    def __init__(self, stack: Stack, admission: Admission, register: RegisterServer) -> None:
+    def __init__(self, stack: Stack, admission: Admission, register: RegisterServer, notifier: Notifier) -> None:
         self.stack = stack
         self.admission = admission
         self.register = register
@@ -71,7 +72,7 @@ class Uas:
             "INVITE": self._invite,
             "OPTIONS": self._options,
             "REGISTER": register.receive,
-            "SUBSCRIBE": self._bad_event,
+            "SUBSCRIBE": notifier.receive,
             "NOTIFY": self._no_dialog,
             "BYE": self._no_dialog,
             "INFO": self._no_dialog,
@@ -202,9 +203,6 @@ class Uas:
             ignore(self.stack, transaction)
         else:
             self.stack.refuse(transaction, 405, headers=[("Allow", ALLOW)])
-
-    def _bad_event(self, transaction: Transaction, request: Request, source: Place) -> None:
-        self.stack.refuse(transaction, 489, headers=[("Allow-Events", ALLOW_EVENTS)])
 
     def _options(self, transaction: Transaction, request: Request, source: Place) -> None:
         user = request.target.number
