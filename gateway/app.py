@@ -178,6 +178,7 @@ class Gateway:
             agents={agent.id: agent for agent in self.roster.agents},
             routing_state=policy.start(queues(self.flows.values())),
             max_calls=self.config.max_calls,
+            pickup=self.config.pickup,
         )
 
     async def _prepare(self, stack: AsyncExitStack) -> None:

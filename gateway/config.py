@@ -37,7 +37,7 @@ class GatewayConfig:
     `recognizers` how many processes decode, `vad` what decides which sound is a turn. `codecs` stand in order of
     liking; `srtp` is never, optional or required; `media_io` is how the engine reads and writes its sockets;
     `auto_gain` makes quiet speakers louder. `recordings` are a format and a sampling rate in Hz; `traces`: calls
-    whose SIP messages are kept."""
+    whose SIP messages are kept; `pickup`: what an agent dials to take a waiting caller, empty for nothing."""
 
     sip: SipListen = field(default_factory=SipListen)
     domain: str = "trunkline.local"
@@ -64,6 +64,7 @@ class GatewayConfig:
     voices: tuple[str, ...] = ("recorded", "pieces", "piper")
     recordings: tuple[str, int] = ("wav", 8000)
     traces: int = 500
+    pickup: str = "*8"
     max_calls: int = 200
     file: str = ""
 
@@ -177,6 +178,7 @@ def load_config(path: Path) -> GatewayConfig:
         trace = _section(f, "trace", report)
         traces = trace.integer("calls", default.traces, 0, 100_000)
         _done(trace)
+        pickup = f.text("pickup", default.pickup)
         limits = _section(f, "limits", report)
         max_calls = limits.integer("calls", default.max_calls, 1, 100_000)
         _done(limits)
@@ -207,6 +209,7 @@ def load_config(path: Path) -> GatewayConfig:
         voices=voices,
         recordings=(form, int(rate)),
         traces=traces,
+        pickup=pickup,
         max_calls=max_calls,
         file=str(path),
     )

@@ -42,6 +42,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
         "vad",
         "recordings",
         "max_calls",
+        "pickup",
     ):
         assert getattr(found, name) == getattr(default, name), name
     assert [path.name for path in found.flows] == ["bank.yaml", "shop.yaml"]
@@ -52,6 +53,13 @@ def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text("sip:\nflows: []\n")
     assert load_config(path).sip == GatewayConfig().sip
+
+
+def test_the_pick_up_code_may_be_another_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    for code in ("**", ""):
+        path.write_text(f'pickup: "{code}"\n')
+        assert load_config(path).pickup == code
 
 
 def test_recordings_have_a_format_and_a_rate(tmp_path: Path) -> None:
