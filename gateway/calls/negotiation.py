@@ -103,6 +103,8 @@ class Negotiation:
             media = replace(media, ip=before.ip, port=before.port, rtcp_port=before.rtcp_port)
         if family(media.ip) != family(self.leg.ip):
             raise MediaError("A call can't go on over the other version of IP.", read=media.ip)
+        if before and before.profile and not media.profile:
+            raise MediaError("An encrypted call can't go on in the clear.")
         if media.profile and (not before or _keys(media) != _keys(before)):
             self.leg.set_keys(media.profile, media.own_key, media.peer_key)
         self.leg.attach(

@@ -107,9 +107,12 @@ def read(value: str) -> Crypto | None:
 def settled(mine: Iterable[Crypto], theirs: Iterable[Crypto]) -> Keys | None:
     """The keys of the line that an offer and its answer share (RFC 4568 section 5.1.3), whichever of them is ours. None
     where they share none, or where one side says the other's key again."""
-    answered = {(line.tag, line.suite): line.key for line in theirs}
+    named: dict[tuple[int, str], bytes] = {}
+    for line in theirs:
+        if key := line.key:
+            named.setdefault((line.tag, line.suite), key)
     for line in mine:
-        own, peer = line.key, answered.get((line.tag, line.suite))
+        own, peer = line.key, named.get((line.tag, line.suite))
         if own and peer and own != peer:
             return Keys(line.suite, own, peer)
     return None

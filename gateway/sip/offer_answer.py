@@ -289,16 +289,14 @@ def agreed(mine: SessionDescription, theirs: SessionDescription, codecs: Sequenc
         if codec is None:
             continue
         secured = crypto.settled(ours.crypto, stream.crypto)
-        if (PROFILES[stream.protocol] or ours.crypto) and not secured:
+        if PROFILES[stream.protocol] and not secured:
             continue
         named = {each.meaning for each in ours.codecs}
         keys = keys_beside(codec, (each for each in stream.codecs if each.meaning in named))
         noise = noise_beside(codec, stream.codecs) if noise_beside(codec, ours.codecs) else None
         nowhere = _nowhere(address)
         known = {each.meaning for each in (*ours.codecs, *liked(tuple(codecs)))}
-        may_come = [
-            c for c in (*stream.codecs, *ours.codecs) if c.meaning in known and not c.is_dtmf and not c.is_noise
-        ]
+        may_come = [c for c in (*stream.codecs, *ours.codecs) if c.meaning in known and c.is_sound]
         return Agreed(
             ip_of(address) or address,
             stream.port,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,18 @@ async def test_another_port_is_spoken_to(two: Two) -> None:
     caller.leg.close()
     moved.leg.play([two.engine.load(tone(HERTZ[0], 1.0))], token=1, loop=True)
     await two.hear(moved, callee)
+
+
+async def test_an_answer_in_the_clear_does_not_undo_encryption(two: Two) -> None:
+    caller, callee = two.party(policy="required"), two.party(policy="required")
+    two.settle(caller, callee)
+    before = caller.agreed
+    assert before is not None
+    again = caller.offer()
+    plain = changed(callee.answer(again), ("RTP/SAVP", "RTP/AVP"))
+    with pytest.raises(MediaError, match="in the clear"):
+        caller.answered(plain, replace(before, profile=None))
+    assert caller.agreed is before
 
 
 def changed(body: sdp.SessionDescription, *replaced: tuple[str, str]) -> sdp.SessionDescription:
