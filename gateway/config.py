@@ -153,7 +153,7 @@ def load_config(path: Path) -> GatewayConfig:
         engine = media.choice("engine", tuple(ENGINES), default.media_engine)
         threads = media.integer("threads", default.media_threads, 1, 64)
         io = media.choice("io", IO, default.media_io)
-        codecs = config_media.codecs(media, report, default.codecs)
+        codecs = config_media.codecs(media.sequence("codecs"), report) or default.codecs
         srtp = config_media.srtp(media, report, default.srtp)
         auto_gain = media.flag("auto_gain", default.auto_gain)
         _done(media)

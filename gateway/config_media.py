@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.flow.fields import Fields, Report, text_of
+from gateway.flow.nodes import Node
 from gateway.media import host
 from gateway.sip.codecs import CODECS
 from gateway.sip.crypto import POLICIES, REQUIRED, SUITES
@@ -29,10 +32,10 @@ def ports(f: Fields, report: Report, default: tuple[int, int]) -> tuple[int, int
     return default
 
 
-def codecs(f: Fields, report: Report, default: tuple[str, ...]) -> tuple[str, ...]:
+def codecs(nodes: Iterable[Node], report: Report) -> tuple[str, ...]:
     """Names of codecs in order of liking, each known and to be had on this machine."""
     found: list[str] = []
-    for node in f.sequence("codecs"):
+    for node in nodes:
         name = text_of(node) or node.shown()
         if name not in CODECS:
             report.unknown("codec", name, CODECS, node.mark)
@@ -40,7 +43,7 @@ def codecs(f: Fields, report: Report, default: tuple[str, ...]) -> tuple[str, ..
             report.add(f"codec {name} can't be used on this machine", node.mark, read=name, do=missing)
         elif name not in found:
             found.append(name)
-    return tuple(found) or default
+    return tuple(found)
 
 
 def srtp(f: Fields, report: Report, default: str) -> str:

@@ -17,7 +17,6 @@ from gateway.flow.nodes import Node, read
 from gateway.routing.model import Agent
 from gateway.sip import identity
 from gateway.sip.auth import Account
-from gateway.sip.codecs import CODECS
 from gateway.sip.numbers import COUNTRIES, FORMATS, e164
 from gateway.sip.trunks import PRIVACY, Destinations, RegisterAs, Trunk
 from gateway.sip.uri import hostport, ip_of
@@ -95,7 +94,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
         register=register,
         account=account,
         credentials=(credentials,) if credentials else (),
-        codecs=_codecs(g, report),
+        codecs=config_media.codecs(_listed(g, "codecs"), report),
         srtp=config_media.srtp(g, report, ""),
         country=country,
         number_format=g.choice("number_format", FORMATS, "as_is"),
@@ -222,17 +221,6 @@ def _country(g: Fields, report: Report) -> str | None:
         )
         return None
     return code
-
-
-def _codecs(g: Fields, report: Report) -> tuple[str, ...]:
-    found: list[str] = []
-    for node in _listed(g, "codecs"):
-        name = text_of(node) or node.shown()
-        if name not in CODECS:
-            report.unknown("codec", name, CODECS, node.mark)
-        elif name not in found:
-            found.append(name)
-    return tuple(found)
 
 
 def _limits(g: Fields, report: Report) -> tuple[int, float]:
