@@ -24,8 +24,6 @@ _INLINE = re.compile(r"inline:([A-Za-z0-9+/]+={0,2})(?:\|(2\^)?(\d{1,20}))?", re
 _HARMLESS = re.compile(r"-.*|WSH=\d+")
 """Session parameters that may be passed over (RFC 4568 section 6.3): those that ask for nothing unusual."""
 
-_INLINE_KEY = re.compile(rb"(inline:)[A-Za-z0-9+/=]+", re.I)
-
 
 @dataclass(frozen=True, slots=True)
 class Crypto:
@@ -116,8 +114,3 @@ def settled(mine: Iterable[Crypto], theirs: Iterable[Crypto]) -> Keys | None:
         if own and peer and own != peer:
             return Keys(line.suite, own, peer)
     return None
-
-
-def masked(message: bytes) -> bytes:
-    """A message's text without the keys in it, for whatever shows or keeps messages."""
-    return _INLINE_KEY.sub(rb"\1***", message)
