@@ -227,6 +227,7 @@ class Gateway:
         config = self.config
         exchange = self.exchange
         accounts = tuple(Account(agent, password) for agent, password in self.roster.passwords.items())
+        policies = {config.srtp, *(t.srtp for t in self.trunks.trunks if t.srtp), *self.roster.srtp.values()}
         settings = SipConfig(
             domain=config.domain,
             accounts=accounts,
@@ -234,7 +235,7 @@ class Gateway:
             trunks=self.trunks.trunks,
             outside=self.trunks.destinations,
             codecs=tuple(dict.fromkeys([*config.codecs, *(c for trunk in self.trunks.trunks for c in trunk.codecs)])),
-            srtp=OPTIONAL,  # the exchange refuses what the gateway, a trunk or an agent does not take
+            srtp=policies.pop() if len(policies) == 1 else OPTIONAL,  # what differs is refused by the exchange
             defence=config.defence,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
