@@ -225,7 +225,6 @@ def _tagged(request: Request) -> bool:
 
 _REQUEST_LINE = re.compile(rf"({grammar.TOKEN.pattern}) (\S+) [Ss][Ii][Pp]/([0-9]+\.[0-9]+)", re.A)
 _STATUS_LINE = re.compile(r"[Ss][Ii][Pp]/2\.0 ([0-9]{3})(?: (.*))?", re.S)
-_LIKE_REQUEST = re.compile(rf"({grammar.TOKEN.pattern})[ \t]+(\S.*?)[ \t]+[Ss][Ii][Pp]/2\.0[ \t]*", re.A)
 _BREAK = re.compile(r"\r?\n")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _END = re.compile(rb"\r?\n\r?\n")
@@ -263,8 +262,9 @@ def _response(start: str, headers: list[Header], body: bytes, problem: MessageEr
     """What has no proper Request-Line: a response, or an error."""
     line = _STATUS_LINE.fullmatch(start)
     if line is None:
-        like = _LIKE_REQUEST.fullmatch(start)
-        request = _answerable(Request(like[1], like[2], headers, body)) if like else None
+        words = start.split()
+        like = len(words) > 2 and words[-1].upper() == "SIP/2.0" and grammar.is_token(words[0])
+        request = _answerable(Request(words[0], words[1], headers, body)) if like else None
         raise MessageError("The first line is neither a request nor a response", 400, request)
     response = Response(int(line[1]), line[2] or "", headers, body)
     problem = problem or _flaw(response)
