@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from gateway.core.errors import SipError
-from gateway.sip import auth, crypto, offer_answer, sdp
+from gateway.observe.mask import masked
+from gateway.sip import auth, offer_answer, sdp
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.body import session_of
 from gateway.sip.config import SipConfig
@@ -83,7 +84,7 @@ def description(data: bytes) -> None:
     except SipError:
         return
     assert sdp.parse(found.encode()).encode() == found.encode()
-    crypto.masked(data)
+    masked(data)
     with contextlib.suppress(SipError):
         mine = offer_answer.answer(found, "10.0.0.2", 4000)
         assert len(mine.media) == len(found.media)
