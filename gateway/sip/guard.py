@@ -52,6 +52,7 @@ _GOING_ON = (b"ACK ", b"BYE ", b"CANCEL ", b"PRACK ", b"UPDATE ", b"INFO ", b"NO
 
 _HOMES = 8
 _VOUCHED_S = 10.0
+_FRESH_S = 30.0
 _QUIET_S = 600.0
 
 _Where = tuple[str, int]
@@ -203,8 +204,10 @@ class Guard:
     def hears(self, source: Place, data: bytes, now: float) -> bool:
         """Whether a message is worth reading, by its source and how it begins."""
         where = source[:2]
-        if where in self._known:
-            self._known.touch(where, now, now)
+        heard = self._known.get(where)
+        if heard is not None:
+            if now - heard > _FRESH_S:
+                self._known.touch(where, now, now)
             return True
         if self._trusted(source.ip, now):
             return True

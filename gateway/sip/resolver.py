@@ -122,7 +122,7 @@ class DnsResolver:
         self.count("dns_queries")
         try:
             records, life = await self._ask_servers(query)
-        except (dns.exception.DNSException, OSError, ValueError) as error:
+        except Exception as error:  # whatever a hostile server's answer makes of the parser: nobody waits for ever
             self.count("dns_failures")
             log.debug("DNS does not answer", extra={"fields": {"name": query.name, "kind": query.kind, "why": error}})
             old = self._kept.get(query)

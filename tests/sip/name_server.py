@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import dns.flags
 import dns.message
@@ -24,6 +25,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.ttl = ttl
         self.mute = self.failing = False
         self.soa = True
+        self.spoil: Callable[[bytes], bytes] = lambda wire: wire
         self.asked: Counter[tuple[str, str]] = Counter()
         self.port = 0
         self._transport: asyncio.DatagramTransport
@@ -55,12 +57,19 @@ class NameServer(asyncio.DatagramProtocol):
             response.set_rcode(dns.rcode.SERVFAIL)
         elif lines := self.zone.get((name, kind)):
             response.answer.append(dns.rrset.from_text(question.name, self.ttl, "IN", kind, *lines))
+        elif alias := self.zone.get((name, "CNAME")):
+            response.answer.append(dns.rrset.from_text(question.name, self.ttl, "IN", "CNAME", *alias))
+            target = alias[0].rstrip(".")
+            if found := self.zone.get((target, kind)):
+                response.answer.append(dns.rrset.from_text(alias[0], self.ttl, "IN", kind, *found))
+            elif back := self.zone.get((target, "CNAME")):
+                response.answer.append(dns.rrset.from_text(alias[0], self.ttl, "IN", "CNAME", *back))
         else:
             if not any(known == name for known, _ in self.zone):
                 response.set_rcode(dns.rcode.NXDOMAIN)
             if self.soa:
                 response.authority.append(dns.rrset.from_text("test.", self.ttl, "IN", "SOA", SOA))
-        self._transport.sendto(response.to_wire(), source)
+        self._transport.sendto(self.spoil(response.to_wire()), source)
 
     def close(self) -> None:
         self._transport.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -200,3 +201,29 @@ async def test_no_configured_server_is_no_answer(tmp_path: Path, monkeypatch: py
     dns = DnsResolver(hosts=tmp_path / "hosts", count=lambda name: counted.update([name]))
     assert await where(dns, "sip:one.test:5060") == []
     assert counted["dns_failures"] == 1
+
+
+async def test_an_alias_is_followed(server: NameServer, tmp_path: Path) -> None:
+    server.zone["alias.test", "CNAME"] = ["two.test."]
+    dns, _ = resolver(server, tmp_path)
+    assert await where(dns, "sip:alias.test:5060") == ["udp 127.0.0.2 5060"]
+    server.zone["round.test", "CNAME"] = ["about.test."]
+    server.zone["about.test", "CNAME"] = ["round.test."]
+    assert await where(dns, "sip:round.test:5060") == []
+
+
+async def test_damaged_answers_lead_nowhere_and_raise_nothing(server: NameServer, tmp_path: Path) -> None:
+    rng, dns = random.Random(3), resolver(server, tmp_path, timeout=0.05)[0]
+
+    def spoil(wire: bytes) -> bytes:
+        made = bytearray(wire)
+        for _ in range(rng.randrange(1, 6)):
+            made[rng.randrange(2, len(made))] = rng.randrange(256)  # the id stays, or nobody would look at it
+        return bytes(made[: rng.randrange(12, len(made) + 1)] if rng.random() < 0.3 else made)
+
+    server.spoil = spoil
+    for _ in range(20):
+        dns._kept.clear()
+        for place in await dns.locate(parse_uri("sip:example.test")):
+            assert place.transport in ("udp", "tcp", "tls")
+    assert dns._asking == {}
