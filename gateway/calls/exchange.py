@@ -217,7 +217,7 @@ class Exchange:
             told(error)
         self._callers[call.id] = event.identity
         self.metrics.call_started(len(self.calls))
-        self.write(call, "arrived", _arrival(event))
+        self.write(call, "arrived", arrival(event))
 
     def _answer(
         self, driver: CallDriver, local: sdp.SessionDescription, began: float, error: StoreError | None
@@ -358,7 +358,7 @@ class Exchange:
         self.routing_state = policy.reload(self.routing_state, queues)
 
 
-def _arrival(event: sip.CallOffered) -> dict[str, object]:
+def arrival(event: sip.CallOffered) -> dict[str, object]:
     """The first line of a call's record; a number that is withheld is not in it."""
     line: dict[str, object] = {"caller": event.caller, "dialled": event.dialled, "from": event.trunk or event.aor}
     who = event.identity

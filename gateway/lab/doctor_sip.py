@@ -86,8 +86,9 @@ def rows(config: GatewayConfig, ask: Ask = ask_gateway, now: float | None = None
     yield from _clock(now)
     yield from _passwords(config)
     if health is not None and running:
-        yield from _trunks(health.get("checks", {}))
-        yield from _report(ask(config.http, "/sip") or {})
+        report = ask(config.http, "/sip") or {}
+        yield from _trunks(health.get("checks", {}), report.get("trunks", {}))
+        yield from _report(report)
 
 
 def _gateway(config: GatewayConfig, health: Report | None) -> Row:
@@ -257,10 +258,10 @@ def _passwords(config: GatewayConfig) -> Iterator[Row]:
 # --- what the running gateway tells -------------------------------------------------------------------------------
 
 
-def _trunks(checks: Mapping[str, str]) -> Iterator[Row]:
+def _trunks(checks: Mapping[str, str], words: Mapping[str, str]) -> Iterator[Row]:
     for name, said in checks.items():
         if name.startswith("trunk "):
-            yield Row(name, said == "ok", said)
+            yield Row(name, said == "ok", words.get(name.removeprefix("trunk "), said))
 
 
 def _report(report: Report) -> Iterator[Row]:

@@ -177,6 +177,17 @@ def _candidates(data: Data) -> list[Line]:
     ]
 
 
+def _arrived(data: Data) -> list[Line]:
+    text = Text.assemble("by ", (_of(data, "from"), "bold"))
+    text.append(f", asserted as {_of(data, 'asserted')}" if data.get("asserted") else "", "dim")
+    found = data.get("diverted")
+    diverted = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return [
+        ("arrived", text),
+        *[("diverted", Text(f"from {_of(each, 'number')}: {_of(each, 'reason')}")) for each in diverted],
+    ]
+
+
 def _queued(data: Data) -> list[Line]:
     text = Text.assemble((_of(data, "queue"), "bold"))
     text.append(f" for {_of(data, 'intent')}" if data.get("intent") else "")
@@ -210,6 +221,7 @@ _TELL: Mapping[str, Callable[[Data], list[Line]]] = {
     "media": lambda data: [],
     "heard": _heard,
     "key": _key,
+    "arrived": _arrived,
     "queued": _queued,
     "offered": _offered,
     "nobody": _nobody,

@@ -89,5 +89,5 @@ def report(stack: Stack, register: RegisterServer, now: float) -> dict[str, obje
         for r in reversed(stack.refusals)
     ]
     locked = [{"source": source, "for": round(until - now)} for source, until in stack.guard.locked_out(now)]
-    trunks = {name: "ok" if state.up else state.words(now) for name, state in stack.trunks.states.items()}
+    trunks = {name: state.words(now) for name, state in stack.trunks.states.items()}
     return {"phones": phones, "registered": len(bindings), "refused": refused, "locked_out": locked, "trunks": trunks}

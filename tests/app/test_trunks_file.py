@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config import load_agents
 from gateway.core.errors import ConfigError, Findings
 from gateway.flow.dialled import Number
 from gateway.sip.auth import Account
 from gateway.sip.trunks import RegisterAs
-from gateway.trunks_file import Trunks, load_trunks
+from gateway.trunks_file import Trunks, check_agents, load_trunks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -196,3 +197,34 @@ def test_every_example_of_the_documentation_can_be_used(tmp_path: Path, monkeypa
     for block in blocks:
         found = loaded(tmp_path, block.replace("failover: [backup]", "").replace("[backup, carrier]", "[carrier]"))
         assert found.trunks
+
+
+def test_an_agents_number_has_to_be_one_that_may_be_called(tmp_path: Path) -> None:
+    agents = tmp_path / "agents.yaml"
+    agents.write_text("agents: {anna: {phone: +49 151 12345678}}\n")
+    (anna,) = load_agents(agents).agents
+    assert anna.aor == "tel:+4915112345678"
+    assert load_agents(agents).passwords == {}
+    check_agents([anna], loaded(tmp_path, "trunks: {a: {server: h}}\noutbound: {allow: +49151}"))
+    with pytest.raises(ConfigError, match="phone of agent anna may not be called"):
+        check_agents([anna], loaded(tmp_path, "trunks: {a: {server: h}}"))
+    taken = loaded(tmp_path, "trunks: {a: {account: {user: anna, password: x}}}\noutbound: {allow: '*'}")
+    with pytest.raises(ConfigError, match="account with the name of an agent"):
+        check_agents([anna], taken)
+
+
+@pytest.mark.parametrize(
+    ("agent", "said_of_it"),
+    [
+        ("phone: 030 1234", "phone of agent anna can't be used"),
+        ("phone: +4930123456, password: x", "agent anna has two phones"),
+        ("name: Anna", "agent anna has no password"),
+        ("password: ''", "agent anna has an empty password"),
+    ],
+)
+def test_an_agent_has_one_phone(tmp_path: Path, agent: str, said_of_it: str) -> None:
+    path = tmp_path / "agents.yaml"
+    path.write_text(f"agents: {{anna: {{{agent}}}}}\n")
+    with pytest.raises(Findings) as caught:
+        load_agents(path)
+    assert said_of_it in str(caught.value)

@@ -32,6 +32,9 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made.close()
 
 
+DIVERTED = [{"number": "+4940", "reason": "user-busy"}]
+
+
 def offer() -> routing.AgentOffer:
     """A real decision of the real policy."""
     state = start([routing.Queue("cards", {"cards": 2})])
@@ -64,6 +67,7 @@ def call(store: SqliteStore, tmp_path: Path) -> None:
         "runner_up": "balance",
     }
     for seconds, kind, data in [
+        (0.0, "arrived", {"caller": "1", "from": "carrier", "asserted": "+4930", "diverted": DIVERTED}),
         (0.2, "said", {"prompt": "welcome", "text": "Welcome to the bank."}),
         (2.0, "interrupted", {"prompt": "welcome", "by": "speech"}),
         (1.0, "heard", {**heard, "runner_up_score": 0.2, "asr_score": 0.88, "decode_ms": 240, "understand_ms": 9}),
@@ -100,6 +104,8 @@ def test_the_story_of_a_call_in_order_with_relative_seconds(store: SqliteStore, 
     assert f"Call {CALL}" in rows[0]
     assert "19.3 s, from 1001 to 8000, flow bank 2026.11.1, en-US, node-a" in rows[1]
     expected = [
+        "0.00 s arrived by carrier, asserted as +4930",
+        "diverted from +4940: user-busy",
         "0.20 s said “Welcome to the bank.” welcome",
         "2.20 s interrupted prompt welcome by speech",
         "3.20 s heard “where is my card” recognizer 0.88",
