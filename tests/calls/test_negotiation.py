@@ -138,6 +138,15 @@ async def test_a_phone_that_nobody_listens_to_is_offered_keys_where_they_are_opt
     assert answers.agreed.profile == asks.agreed.profile
 
 
+async def test_keys_that_a_phone_refuses_are_offered_once_where_they_are_optional(two: Two) -> None:
+    for policy, again in (("optional", True), ("required", False), ("never", False)):
+        party = two.party(policy=policy, secured=True)
+        assert bool(party.offer().media[0].crypto) is (policy != "never")
+        assert party.retreat() is again
+        assert bool(party.offer().media[0].crypto) is (policy == "required")
+        assert not party.retreat()
+
+
 async def test_hold_retrieve_codec_and_keys_change_with_sound_before_and_after(two: Two) -> None:
     caller, callee = two.party(policy="required"), two.party(policy="optional")
     two.settle(caller, callee)

@@ -51,26 +51,32 @@ def scene(tmp_path_factory: pytest.TempPathFactory, prompts: Path) -> Iterator[S
     assert "Traceback" not in said, said[-4000:]
 
 
-def test_an_agent_over_tls_and_a_caller_hear_each_other(scene: Scene, crew: Programs) -> None:
+@pytest.mark.parametrize(("name", "encryption"), [("talk1", "srtp"), ("talk2", "")])
+def test_an_agent_over_tls_and_a_caller_hear_each_other(
+    scene: Scene, crew: Programs, name: str, encryption: str
+) -> None:
+    """A phone over TLS is offered encryption, and called again without where it has none."""
     hall = scene.hall
     agent = baresip.start(
         crew,
         scene.server["tls"],
-        "talk1",
-        whole.password("talk1"),
+        name,
+        whole.password(name),
         voice=tone(AGENT_HZ, 60.0),
         transport="tls",
         authority=scene.authority.file,
-        encryption="srtp",
+        encryption=encryption,
     )
     spoken = crew.folder / "caller.wav"
     write_wav(spoken, tone(CALLER_HZ, 1.5, -15.0))
     call = hall.start("3001", [Listen(), Press("7"), Until("bridged"), Speak(spoken), Wait(1.5)])
-    assert [d["agent"] for d in call.data("bridged")] == ["talk1"], story(call.record)
+    assert [d["agent"] for d in call.data("bridged")] == [name], story(call.record)
     assert AGENT_HZ in tones(call.heard, [AGENT_HZ, CALLER_HZ])
     wait(agent.recordings, "baresip's recording")
     agent.end()
     assert tones(read_wav(agent.recordings()[0]), [AGENT_HZ, CALLER_HZ]) == {CALLER_HZ}
+    (sound,) = [d for d in call.data("media") if d["party"] == "agent"]
+    assert ("srtp" in sound) is bool(encryption)
 
 
 @pytest.mark.parametrize(("transport", "user"), [("tcp", "anna"), ("tls", "sara")])
