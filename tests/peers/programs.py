@@ -20,7 +20,7 @@ PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "sipsak": "sipsak",
 
 def need(program: str) -> str:
     """The path of `program`; where it is missing the test is skipped by name, and fails where CI is set."""
-    path = shutil.which(program)
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if path:
         return path
     missing = f"{program} is not installed: apt-get install {PACKAGES.get(program, program)}"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.sip import offer_answer
 from gateway.sip.auth import Account
@@ -221,3 +226,34 @@ def test_nobody_is_asked_once_the_gateway_closes() -> None:
     wire.run(200)
     assert heard(wire) == []
     assert not gateway.endpoint.busy
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    spells=st.lists(st.tuples(st.sampled_from(["up", "lossy", "dead", "refusing"]), st.integers(5, 4000)), max_size=6),
+)
+def test_whatever_the_registrar_went_through_the_trunk_comes_back(seed: int, spells: list[tuple[str, int]]) -> None:
+    """Nothing is sent without end meanwhile, one alarm at most waits, and all is silent after the end."""
+    wire, gateway, carrier = two(trunk(ping_s=30.0))
+    random_ = random.Random(seed)
+    authenticator = carrier.endpoint._uas.admission.authenticator
+    known = authenticator.accounts
+    share = {"up": 0.0, "lossy": 0.5, "dead": 1.0, "refusing": 0.0}
+    gateway.connect_trunks()
+    sent = 0
+    for spell, seconds in [*spells, ("up", 4000)]:
+        authenticator.accounts = {} if spell == "refusing" else known
+        wire.fate = lambda *_, spell=spell: [] if random_.random() < share[spell] else [0.01]
+        wire.run(seconds)
+        wire.raw.clear()
+        now = len(wire.starts(gateway))
+        assert now - sent <= 60 + seconds, spell  # a datagram a second at most, retransmissions included
+        sent = now
+    assert state(gateway).up
+    changes = [event.up for event in gateway.of(TrunkChanged)]
+    assert all(a != b for a, b in pairwise(changes))
+    gateway.close()
+    wire.run(100)
+    assert not gateway.endpoint.busy
+    assert gateway.endpoint.next_timer() is None
