@@ -15,6 +15,7 @@ from gateway.sip.events import TransferAsked
 from gateway.sip.offer_answer import Agreed
 
 if TYPE_CHECKING:
+    from gateway.calls.consult import Consultation
     from gateway.calls.driver import CallDriver
 
 NO_PROGRESS_S = 4.0
@@ -32,6 +33,7 @@ class AgentSide(Owner):
         self.party: Party | None = None
         self.aside: Party | None = None
         self.joining: Party | None = None
+        self.consultation: Consultation | None = None
         self._progress: asyncio.TimerHandle | None = None
 
     @property
@@ -77,6 +79,7 @@ class AgentSide(Owner):
         self.driver.leg.unbridge()
 
     def _step_aside(self, _: m.StepAside) -> None:
+        self._stop_asking("the caller was handed on")
         self._part(m.Part())
         self.aside, self.party = self.party, None
 
@@ -85,6 +88,7 @@ class AgentSide(Owner):
         self._still_held()
 
     def _take_over(self, command: m.TakeOver) -> None:
+        self._stop_asking(command.reason)
         before, self.party, self.joining = self.party, self.joining, None
         if self.party:
             self.party.owner = self
@@ -109,6 +113,7 @@ class AgentSide(Owner):
     def hang_up(self, reason: str) -> None:
         """The phone stops ringing, or the conversation ends."""
         self._progressed()
+        self._stop_asking(reason)
         if self.party:
             self.driver.exchange.switchboard.hang_up(self.party, reason)
         self._drop()
@@ -118,6 +123,10 @@ class AgentSide(Owner):
         self.hang_up(reason)
         self._let_aside_go(m.LetGo(reason))
         self._turn_away(m.TurnAway(reason))
+
+    def _stop_asking(self, reason: str) -> None:
+        if self.consultation:
+            self.consultation.end(reason)
 
     def _let_go(self, party: Party | None, reason: str) -> None:
         if party:
@@ -187,6 +196,7 @@ class AgentSide(Owner):
 
     def _left(self, party: Party, reason: str, told: str = "") -> None:
         if party is self.party:
+            self._stop_asking(reason)
             self._drop()
             if self.driver.call.agent:
                 self.driver.feed(m.AgentLeft(self.driver.call.agent, reason, told))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.calls import model as m
 from gateway.calls.agent_side import AgentSide
 from gateway.calls.carry import routing_queue
+from gateway.calls.consult import Consultation
 from gateway.calls.destinations import Plan, ToAgent
 from gateway.calls.internal import InternalCall
 from gateway.calls.party import Owner, Party
@@ -235,8 +236,11 @@ class Control:
         self._driver(call).feed(m.HoldChanged("agent", True))
 
     def retrieve(self, call: str) -> None:
-        """They talk again. Raises SipError where there is no such call."""
-        self._driver(call).feed(m.HoldChanged("agent", False))
+        """They talk again; a colleague who was asked is hung up. Raises SipError where there is no such call."""
+        driver = self._driver(call)
+        if driver.agent.consultation:
+            driver.agent.consultation.end("the agent took the caller back")
+        driver.feed(m.HoldChanged("agent", False))
 
     def transfer(self, call: str, target: str) -> None:
         """Puts the caller through to an agent, a queue, a number of ours, or an allowed number outside. Raises SipError
@@ -246,6 +250,30 @@ class Control:
         if to is None or driver.call.agent is None:
             raise SipError("The caller can't be put through", read=target, do="name an agent, a queue or a number")
         driver.feed(m.TransferWanted(driver.call.agent, to))
+
+    def consult(self, call: str, colleague: str) -> None:
+        """The agent who talks in `call` asks a colleague, from the same phone, while the caller hears music. Raises
+        SipError where nobody talks there or the colleague can't be asked."""
+        driver = self._driver(call)
+        side, found = driver.agent, self.exchange.agents.get(colleague)
+        if driver.call.agent is None or side.party is None or side.consultation:
+            raise SipError("Nobody talks in that call, or a colleague is being asked already", read=call)
+        refusal = self._occupied(colleague)
+        if found is None or refusal or colleague == driver.call.agent:
+            raise SipError("The colleague can't be asked", read=colleague, do=refusal[1] if refusal else "ask another")
+        side.consultation = Consultation(driver, side.party)
+        try:
+            side.consultation.begin(found)
+        except TrunklineError:
+            side.consultation.end("could not be called")
+            side.consultation = None
+            raise
+
+    def complete(self, call: str) -> None:
+        """The colleague who was asked takes the caller. Raises SipError where nobody was asked or answered yet."""
+        asked = self._driver(call).agent.consultation
+        if asked is None or not asked.complete():
+            raise SipError("No colleague is on the line", read=call)
 
     def pick_up(self, agent: str, call: str) -> None:
         """Rings the agent's phone for a waiting caller, before anybody else's. Raises SipError where there is no such
