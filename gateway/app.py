@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import json
 import logging
-import os
-import signal
-import threading
 import time
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -46,7 +39,6 @@ from gateway.media.addresses import Addresses
 from gateway.media.engine import MediaEngine
 from gateway.media.prompts import PromptStore
 from gateway.media.recorder import Recorder, repair
-from gateway.observe import logs
 from gateway.observe.metrics import Metrics
 from gateway.routing import policy
 from gateway.sip.auth import Account
@@ -62,9 +54,6 @@ from gateway.store.sqlite import SqliteStore, open_store
 from gateway.trunks_file import Trunks, check_agents, load_trunks
 
 log = logging.getLogger(__name__)
-
-READY_FILE = "TRUNKLINE_READY_FILE"
-"""Environment variable: where to write {"sip": port, "http": port} once calls are taken."""
 
 MIND_DEPTH = 32
 MIND_TIMEOUT_S = 5.0
@@ -145,8 +134,6 @@ class Gateway:
         self.sip.drain(False)
         self.sip.connect_trunks()
         self.exchange.sign_in_outside()
-        _settle_memory()
-        _show_threads()
         self.ready = True
 
     def _open_files(self) -> None:
@@ -344,20 +331,6 @@ def recordings_of(config: GatewayConfig) -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
-def _settle_memory() -> None:
-    """What is loaded by now lives as long as the process: the collector need not look at it during calls."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-def _show_threads() -> None:
-    """Gives threads their names where top, ps and perf look for them."""
-    for thread in threading.enumerate():
-        with contextlib.suppress(OSError):
-            Path(f"/proc/self/task/{thread.native_id}/comm").write_text(thread.name[:15])
-
-
 def _servable(config: GatewayConfig) -> None:
     """Raises ConfigError where a gateway would start and yet serve nobody."""
     if not config.flows:
@@ -375,59 +348,3 @@ def _folder(path: Path) -> Path:
             f"can't make the folder {path}", read=error.strerror, do="give another one with --data, or change its owner"
         ) from None
     return path
-
-
-async def serve(config: GatewayConfig, *, console: Console, log_format: str = "console") -> None:
-    """Runs a gateway until SIGINT or SIGTERM, which also end one that still loads; SIGHUP loads the flows anew."""
-    logs.set_up("json" if log_format == "json" else "human", node=node_id())
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, stop.set)
-    gateway = Gateway(config, console)
-    async with AsyncExitStack() as stack:
-        if not await _unless(stop, gateway.open(stack)):
-            console.print("Stopped before the first call was taken.")
-            return
-        loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(gateway.reload()))
-        _announce(gateway, console)
-        watching = loop.create_task(gateway.watch())
-        await stop.wait()
-        watching.cancel()
-        console.print("Ending calls.")
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Does the work to its end, or gives it up when `stop` is set first. True when it is done."""
-    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not working.done():
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
-        return False
-    await working
-    return True
-
-
-def _announce(gateway: Gateway, console: Console) -> None:
-    if ready := os.environ.get(READY_FILE):
-        part = Path(ready).with_suffix(".part")
-        ports = {"sip": gateway.sip.port, "ports": gateway.sip.ports, "http": gateway.http_port, "pid": os.getpid()}
-        part.write_text(json.dumps(ports))
-        part.replace(ready)
-    listening = ", ".join(map(str, gateway.sip.listening))
-    console.print(f"[green]Trunkline takes calls[/] on {listening}", highlight=False, soft_wrap=True)
-    for trouble in gateway.sip.certificate_trouble(time.time()):
-        console.print(f"[yellow]{trouble}[/]", highlight=False, soft_wrap=True)
-    for number, to in gateway.exchange.numbers.items():
-        console.print(
-            f"  dial {number}: {to.flow}, {to.language or 'the caller chooses the language'}", highlight=False
-        )
-    names = ", ".join(a.id for a in gateway.roster.agents) or "none"
-    console.print(
-        f"  agents who may register: {names}; health and metrics: http://{gateway.config.http[0]}:{gateway.http_port}/healthz",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print("  Ctrl-C ends it; calls are ended in order.", highlight=False)

@@ -55,8 +55,8 @@ def run(
     log: Annotated[LogFormat, typer.Option(help="How log lines are written to standard error.")] = LogFormat.console,
 ) -> None:
     """Starts the gateway and stays up until Ctrl-C. SIGHUP, or saving a flow, loads flows anew."""
-    from gateway.app import serve
     from gateway.config import load_config
+    from gateway.serve import serve
 
     settings = load_config(config).with_options(flows=flow, sip=sip, http=http, data=data, engine=engine)
     asyncio.run(serve(settings, console=err, log_format=log.value))

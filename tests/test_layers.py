@@ -19,8 +19,9 @@ FLOORS = {
     **dict.fromkeys(("calls", "config", "trunks_file"), 2),
     **dict.fromkeys(("desk", "lab"), 3),
     "app": 4,
-    "cli": 5,
-    "__main__": 6,
+    "serve": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 """Imports go from a higher number to a lower one; on one floor nobody imports a neighbour."""
 
