@@ -26,7 +26,7 @@ CORPUS = HERE / "corpus"
 LARGEST = 2048
 LARGEST_SIP = 4096
 """Octets of an input."""
-SEEDS = {"message": [HERE.parent / "sip" / "torture"]}
+SEEDS = {"message": [HERE.parent / "sip" / "torture"], "description": [HERE.parent / "sip" / "sdp"]}
 """Inputs that stand elsewhere."""
 
 

@@ -14,7 +14,9 @@ from gateway.observe.mask import masked
 from gateway.sip import auth, offer_answer, sdp
 from gateway.sip.auth import Account, Authenticator
 from gateway.sip.body import session_of
+from gateway.sip.codecs import CODECS
 from gateway.sip.config import SipConfig
+from gateway.sip.crypto import POLICIES, Srtp
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.events import CallOffered, OfferChanged, TransferAsked
 from gateway.sip.message import MessageError, Request, Response, parse, respond
@@ -27,6 +29,7 @@ from tests.sip.wire import Wire
 
 ANN = Account("ann", "secret")
 ELSEWHERE = Place("192.0.2.7", 5060)
+EVERY = tuple(CODECS)
 MOST_STEPS = 24
 
 
@@ -85,12 +88,23 @@ def description(data: bytes) -> None:
         return
     assert sdp.parse(found.encode()).encode() == found.encode()
     masked(data)
-    with contextlib.suppress(SipError):
-        mine = offer_answer.answer(found, "10.0.0.2", 4000)
-        assert len(mine.media) == len(found.media)
-        offer_answer.agreed(sdp.parse(mine.encode()), found)
+    for policy in POLICIES:
+        with contextlib.suppress(SipError):
+            changed(found, Srtp(policy, octets=bytes))
     with contextlib.suppress(SipError):
         offer_answer.agreed(offer_answer.offer("10.0.0.2", 4000), found)
+
+
+def changed(theirs: sdp.SessionDescription, srtp: Srtp) -> None:
+    """An offer that begins a call, our change to it, and the same offer again. Raises SipError where it is refused."""
+    mine = offer_answer.answer(theirs, "10.0.0.2", 4000, EVERY, srtp=srtp)
+    assert [m.kind for m in mine.media] == [m.kind for m in theirs.media]
+    with contextlib.suppress(SipError):  # a phone that says our own key
+        offer_answer.agreed(sdp.parse(mine.encode()), theirs, EVERY)
+    ours = offer_answer.offer("10.0.0.2", 4000, EVERY, srtp=srtp, before=(mine, theirs))
+    assert sdp.parse(ours.encode()).encode() == sdp.parse(sdp.parse(ours.encode()).encode()).encode()
+    again = offer_answer.answer(theirs, "10.0.0.2", 4000, EVERY, srtp=srtp, before=(mine, theirs))
+    assert again == mine, "what is said twice is answered twice alike"
 
 
 # --- digest -------------------------------------------------------------------------------------------------------
