@@ -80,13 +80,14 @@ class Negotiation:
             self._attach(replace(self.agreed, send=False, receive=False))
         else:
             self._attach(offer_answer.agreed(mine, theirs, self.terms.codecs))
-        self._pair = mine, theirs
+        self._pair, self._offered = (mine, theirs), None
         return mine
 
     def answered(self, theirs: SessionDescription, media: Agreed) -> None:
-        """Our offer was answered: the leg is set up by what that settled. Raises MediaError."""
-        self._attach(media)
+        """Our offer was answered: the leg is set up by what that settled, unless an offer of theirs was answered since.
+        Raises MediaError."""
         if self._offered:
+            self._attach(media)
             self._pair, self._offered = (self._offered, theirs), None
 
     def retreat(self) -> bool:

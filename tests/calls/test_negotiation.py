@@ -179,6 +179,16 @@ async def test_hold_retrieve_codec_and_keys_change_with_sound_before_and_after(t
     assert two.tones() == [{HERTZ[1]}, {HERTZ[0]}]
 
 
+async def test_what_was_answered_since_counts_more_than_a_late_answer(two: Two) -> None:
+    caller, callee = two.party(), two.party(codecs=("PCMA",))
+    offer = caller.offer()
+    early = offer_answer.answer(offer, "127.0.0.1", 9, ("PCMU",))
+    caller.answer(callee.offer())  # by UPDATE, before the call is answered
+    caller.answered(early, offer_answer.agreed(offer, early))
+    assert caller.agreed is not None
+    assert (caller.agreed.port, caller.agreed.encoding) == (callee.leg.port, "PCMA")
+
+
 async def test_another_port_is_spoken_to(two: Two) -> None:
     caller, callee = two.party(policy="required"), two.party(policy="required")
     two.settle(caller, callee)
