@@ -16,7 +16,7 @@ from gateway.sip.crypto import NEVER, POLICIES
 from gateway.sip.guard import Defence
 from gateway.sip.place import DEFAULT_PORTS
 from gateway.sip.registrar import RegistrarSettings
-from gateway.sip.transaction import Base
+from gateway.sip.states import Base
 from gateway.sip.trunks import Destinations, Trunk
 from gateway.sip.uri import Uri, hostport, ip_of
 

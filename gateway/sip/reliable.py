@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from gateway.sip import grammar
 from gateway.sip.message import Header, Request, Response
+from gateway.sip.states import Base
 from gateway.sip.timers import Alarm, Timers
-from gateway.sip.transaction import Base
 
 TAG = "100rel"
 _TOP = 2**32 - 1

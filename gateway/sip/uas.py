@@ -19,7 +19,8 @@ from gateway.sip.reason import read as read_reason
 from gateway.sip.register import RegisterServer
 from gateway.sip.session_timer import SessionTimer
 from gateway.sip.stack import ALLOW, SDP_TYPE, InDialog, Stack
-from gateway.sip.transaction import State, Transaction
+from gateway.sip.states import State
+from gateway.sip.transaction import Transaction
 from gateway.sip.via import parse_via
 
 _MACHINERY = frozenset(

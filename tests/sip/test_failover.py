@@ -19,7 +19,7 @@ from gateway.sip.message import Request, parse
 from gateway.sip.outages import HELD_S, LONGEST_S, REMEMBERED, Outages
 from gateway.sip.place import Place
 from gateway.sip.resolver import DnsResolver
-from gateway.sip.transaction import Base
+from gateway.sip.states import Base
 from tests.sip.name_server import NameServer
 from tests.sip.peers import Running, Sipp
 from tests.sip.raw import reply

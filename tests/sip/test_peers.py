@@ -26,7 +26,7 @@ from gateway.sip.events import (
     InfoDigit,
     OfferChanged,
 )
-from gateway.sip.transaction import Base
+from gateway.sip.states import Base
 from tests.sip.peers import Baresip, Running, Sipp, free_port, run
 
 pytestmark = pytest.mark.peers

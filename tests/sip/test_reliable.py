@@ -6,8 +6,8 @@ import pytest
 
 from gateway.sip.message import Request, Response
 from gateway.sip.reliable import Order, Provisional, Provisionals, RAck, rack, rseq
+from gateway.sip.states import Base
 from gateway.sip.timers import Timers
-from gateway.sip.transaction import Base
 
 RINGING = Provisional(180, (), b"")
 EARLY = Provisional(183, (("Content-Type", "application/sdp"),), b"v=0")

@@ -6,8 +6,9 @@ import pytest
 
 from gateway.sip.message import Response, parse
 from gateway.sip.place import Place
+from gateway.sip.states import TABLE, TIMERS, Base, Kind, State
 from gateway.sip.timers import Timers
-from gateway.sip.transaction import TABLE, TIMERS, Base, Kind, State, Transaction, Transactions
+from gateway.sip.transaction import Transaction, Transactions
 from tests.sip.raw import invite, reply, request
 
 PEER = Place("10.0.0.9", 5060)
