@@ -224,6 +224,9 @@ class Gateway:
             codecs=tuple(dict.fromkeys([*config.codecs, *(c for trunk in self.trunks.trunks for c in trunk.codecs)])),
             srtp=policies.pop() if len(policies) == 1 else OPTIONAL,  # what differs is refused by the exchange
             defence=config.defence,
+            session_expires=config.dialogs.session_expires,
+            min_se=config.dialogs.min_se,
+            reliable=config.dialogs.reliable,
             destinations=("*",),  # the exchange answers 404 to a number that leads nowhere
         )
         listen = config.sip.listen

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway import config_media
+from gateway.config_dialogs import DialogSettings, read_dialogs
 from gateway.config_listen import SipListen, read_listen
 from gateway.config_network import DnsSettings, read_defence, read_dns
 from gateway.config_registrar import read_registrar
@@ -40,6 +41,7 @@ class GatewayConfig:
     whose SIP messages are kept; `pickup`: what an agent dials to take a waiting caller, empty for nothing."""
 
     sip: SipListen = field(default_factory=SipListen)
+    dialogs: DialogSettings = field(default_factory=DialogSettings)
     domain: str = "trunkline.local"
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
@@ -134,6 +136,7 @@ def load_config(path: Path) -> GatewayConfig:
     with Fields(read(path, ConfigError), report, "the configuration") as f:
         sip = _section(f, "sip", report)
         sip_listen, domain = read_listen(sip, base, report), sip.text("domain", default.domain)
+        dialogs = read_dialogs(sip, report)
         dns_fields = _section(sip, "dns", report)
         dns = read_dns(dns_fields, report)
         _done(dns_fields)
@@ -186,6 +189,7 @@ def load_config(path: Path) -> GatewayConfig:
     return GatewayConfig(
         sip=sip_listen,
         domain=domain,
+        dialogs=dialogs,
         registrar=registrar,
         dns=dns,
         defence=defence,

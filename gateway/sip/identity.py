@@ -43,7 +43,7 @@ class Identity:
     """Who a caller is. `number`: as our flows know them, `anonymous` where it is withheld; `display`: their name.
     `asserted`: what a trusted peer vouches for, which a withheld number has too: never shown, only passed on.
     `privacy`: the Privacy tokens. `diversion`, `history`: the entries as they came, newest first and oldest first.
-    `country`: where numbers in them are dialled."""
+    `country`: where numbers in them are dialled. `hops`: how many hops the call may still make (Max-Forwards)."""
 
     number: str = ANONYMOUS
     display: str = ""
@@ -52,6 +52,7 @@ class Identity:
     diversion: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     country: str | None = None
+    hops: int = 70
 
     @property
     def withheld(self) -> bool:
@@ -85,6 +86,7 @@ def read(request: Request, trusted: bool, country: str | None = None) -> Identit
         diversion=_kept(request, "Diversion"),
         history=_kept(request, "History-Info"),
         country=country,
+        hops=70 if (left := grammar.number(request.get("Max-Forwards"))) is None else left,
     )
 
 

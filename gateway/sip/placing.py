@@ -67,7 +67,7 @@ def place(
         accounts=how.get("credentials", ()),
         ring_timeout=how.get("ring_timeout"),
         redirects=0 if dialling else how.get("redirects", 0),
-        max_forwards=how.get("max_forwards", 70),
+        max_forwards=how.get("max_forwards", caller.hops - 1 if (caller := how.get("caller")) else 70),
         more=dialling.next if dialling else lambda failed: None,
     )
     if dialling:

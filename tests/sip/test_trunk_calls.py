@@ -146,6 +146,16 @@ def test_a_number_goes_out_as_the_trunk_wants_it() -> None:
     assert [codec.name for codec in stream.codecs] == ["PCMA", "telephone-event"]
 
 
+def test_a_call_that_is_sent_on_has_a_hop_less_so_that_it_never_goes_in_circles() -> None:
+    wire, node = dialler(dials("a", A))
+    node.invite("+442071234567", OFFER, caller=Identity("+4930123456", hops=2))
+    (sent,) = heard(wire, A)
+    assert sent.get("Max-Forwards") == "1"
+    node.invite("+442071234567", OFFER, caller=Identity("+4930123456", hops=1))
+    assert node.last(CallFailed).status == 483
+    assert heard(wire, A) == []
+
+
 def test_a_withheld_caller_stays_withheld_outside() -> None:
     wire, node = dialler(dials("a", A, identity="from"))
     node.invite("+442071234567", OFFER, from_user="anonymous")
