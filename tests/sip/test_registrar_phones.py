@@ -226,6 +226,7 @@ def test_sips_needs_tls() -> None:
         ("baresip v3.10.1 (x86_64/Linux)", (), ["MD5"]),
         ("baresip v3.11.0 (x86_64/Linux)", (), ["SHA-256"]),
         ("LinphoneiOS/4.3.1 (phone) LinphoneSDK/4.4.0", (), ["SHA-256"]),
+        ("Linphonec/5.1.65", (), ["SHA-256"]),
         ("Linphone/3.12.0 (belle-sip/1.6.3)", (), ["MD5"]),
         ("JsSIP 3.10.1", (), ["MD5"]),
         ("", (), ["MD5"]),
