@@ -16,7 +16,9 @@ from gateway.sip import grammar
 ALGORITHMS = ("SHA-256", "MD5")
 """Best first (RFC 8760 section 2.3)."""
 
-MODERN = re.compile(r"(?:Linphone[A-Za-z-]*|belle-sip)/(?:[4-9]|\d\d)|baresip v(?:3\.(?:1[1-9]|[2-9]\d)|[4-9]|\d\d)|Trunkline")
+MODERN = re.compile(
+    r"(?:Linphone[A-Za-z-]*|belle-sip)/(?:[4-9]|\d\d)|baresip v(?:3\.(?:1[1-9]|[2-9]\d)|[4-9]|\d\d)|Trunkline"
+)
 """User-Agents known to take SHA-256. The others get MD5: baresip before 3.11 gives up where SHA-256 stands beside it in
 whatever order; sipp, JsSIP, Asterisk 18 and PJSIP 2.10 look at the first challenge alone."""
 
