@@ -203,16 +203,15 @@ class Connection(asyncio.BufferedProtocol):
         peer = self._transport.get_extra_info("peername")
         if not peer:
             return False
-        refused = self._connections.refuses(peer[0], self._born)
-        if refused == "connections_refused_total" and (stranger := self._connections.stranger()):
-            self._hooks.count("connections_displaced")
-            stranger.abort("another one needs its place")
-            self._connections.remove(stranger)
-            refused = None
+        place = Place(peer[0], peer[1], self.place.transport, self.place.flow)
+        known = self._hooks.favours(place)
+        refused = None if known else self._connections.refuses(place.ip, self._born)
+        if not (refused or make_room(self._connections, self._hooks)):
+            refused = "connections_refused_total"
         if refused:
             self._hooks.count(refused)
             return False
-        self.place = Place(peer[0], peer[1], self.place.transport, self.place.flow)
+        self.place = place
         self._connections.add(self)
         return True
 
@@ -227,9 +226,7 @@ class Connection(asyncio.BufferedProtocol):
     def _take(self, data: bytes, now: float) -> None:
         for framed in self._wire.feed(data, now):
             if isinstance(framed, bytes):
-                if not self._spoken:
-                    self._spoken = True
-                    self._connections.spoke(self)
+                self._spoken = True
                 self._hooks.received(framed, self.place)
             elif isinstance(framed, Signal):
                 self._hooks.count(framed.value)
@@ -284,6 +281,20 @@ class Connection(asyncio.BufferedProtocol):
     def _end(self, counter: str, why: str) -> None:
         self._hooks.count(counter)
         self.close(why)
+
+
+def make_room(connections: Connections[Connection], hooks: Hooks) -> bool:
+    """Sees that one more connection may be made, by ending the oldest that a stranger made where all are taken; False
+    where there is none."""
+    if not connections.full:
+        return True
+    stranger = connections.stranger(lambda connection: hooks.favours(connection.place))
+    if stranger is None:
+        return False
+    hooks.count("connections_displaced")
+    stranger.abort("another one needs its place")
+    connections.remove(stranger)
+    return True
 
 
 def _alive(sock: socket.socket | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -14,13 +14,13 @@ from gateway.sip.place import Place
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """`total` and `per_address`: connections at once, those we opened included; one IPv6 /64 counts as an address.
-    `rate`: new ones a second from one address, once as many as may stand have come.
-    `unread`: bytes that may wait for a peer to read them. Seconds: `connect` for a connection we open, `handshake` for
-    TLS and WebSocket, `first` until a peer's first message, `idle` without a word or keep-alive; longer than
-    registrations last, so that no phone that sleeps is cut off. `ping`: at most so long between keep-alives on
-    connections we opened (RFC 5626 section 4.4.1), `web_ping` on WebSockets, which browsers can't keep alive
-    themselves; `pong`: how long their answers may take."""
+    """`total`: connections at once, those we opened included. `per_address`: of strangers, where one IPv6 /64 counts as
+    an address. `rate`: new ones a second from one address, once as many as may stand have come. `unread`: bytes that
+    may wait for a peer to read them. Seconds: `connect` for a connection we open, `handshake` for TLS and WebSocket,
+    `first` until a peer's first message, `idle` without a word or keep-alive; longer than registrations last, so that
+    no phone that sleeps is cut off. `ping`: at most so long between keep-alives on connections we opened (RFC 5626
+    section 4.4.1), `web_ping` on WebSockets, which browsers can't keep alive themselves; `pong`: how long their answers
+    may take."""
 
     total: int = 2000
     per_address: int = 500
@@ -74,23 +74,24 @@ class Connections(Generic[C]):
         self._last += 1
         return self._last
 
-    def refuses(self, ip: str, now: float | None = None) -> str | None:
-        """The counter of the limit that one more connection with `ip` would break; None where it may be made. `now`
-        in monotonic seconds where the peer makes it: then their rate is limited as well."""
+    @property
+    def full(self) -> bool:
+        """Whether one more has to wait for another one's end."""
+        return len(self._flows) >= self.limits.total
+
+    def refuses(self, ip: str, now: float) -> str | None:
+        """The counter of the limit that one more connection from a stranger at `ip` would break; None where it may be
+        made. `now` in monotonic seconds."""
         key = source(ip)
         if self._sources[key] >= self.limits.per_address:
             return "connections_refused_address"
-        if now is not None and not self._affords(key, now):
-            return "connections_refused_rate"
-        if len(self._flows) >= self.limits.total:
-            return "connections_refused_total"
-        return None
+        return None if self._affords(key, now) else "connections_refused_rate"
 
     def _affords(self, key: str, now: float) -> bool:
         """A bucket as deep as the connections an address may have, that drains by the rate."""
         spent, at = self._spent.get(key, (0.0, now))
         spent = max(0.0, spent - (now - at) * self.limits.rate)
-        if spent >= self.limits.per_address:
+        if spent + 1.0 > self.limits.per_address:
             return False
         if len(self._spent) >= _SOURCES_MAX and key not in self._spent:
             self._spent = {k: v for k, v in self._spent.items() if v[0] > (now - v[1]) * self.limits.rate}
@@ -99,13 +100,14 @@ class Connections(Generic[C]):
         self._spent[key] = spent + 1.0, now
         return True
 
-    def stranger(self) -> C | None:
-        """The connection made longest ago by a peer that has said nothing yet: the first to go when all are taken."""
-        return next(iter(self._strangers.values()), None)
-
-    def spoke(self, connection: C) -> None:
-        """A peer's first message came."""
-        self._strangers.pop(connection.place.flow, None)
+    def stranger(self, known: Callable[[C], bool]) -> C | None:
+        """The connection made longest ago by a peer that is not known: the first to go when all are taken. Whoever is
+        known when asked for is not asked about again."""
+        for flow, connection in list(self._strangers.items()):
+            if not known(connection):
+                return connection
+            del self._strangers[flow]
+        return None
 
     def add(self, connection: C) -> None:
         place = connection.place

@@ -52,6 +52,9 @@ class Hooks(Protocol):
     def disconnected(self, place: Place) -> None:
         """A connection that stood has ended."""
 
+    def favours(self, place: Place) -> bool:
+        """Whether a peer is known, or trusted by its address; all others are strangers."""
+
     def settle(self) -> None:
         """All that came in one go was told: what is to be sent is sent, events are told."""
 
@@ -183,6 +186,9 @@ class Edge(Verbs):
 
     def unreachable(self, place: Place) -> None:
         self.endpoint.unreachable(place, time.monotonic())
+
+    def favours(self, place: Place) -> bool:
+        return self.endpoint.favours(place, time.monotonic())
 
     def disconnected(self, place: Place) -> None:
         self.endpoint.disconnected(place, time.monotonic())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import ConfigError
 from gateway.sip.certificates import Certificate, Contexts
-from gateway.sip.connection import Connection, Wire
+from gateway.sip.connection import Connection, Wire, make_room
 from gateway.sip.connections import Connections
 from gateway.sip.framing import Framer
 from gateway.sip.message import MessageError, parse
@@ -183,11 +183,13 @@ class Streams:
         connection = self._connections.to(place)
         if connection and connection.open:
             return connection
-        refused = self._connections.refuses(place.ip)
-        if refused:
-            self._hooks.count(refused)
         silent = self._silent.get(place, 0.0) > self._loop.time()
-        return None if refused or silent or self._closed or self.transport in ("ws", "wss") else self._connect(place)
+        if silent or self._closed or self.transport in ("ws", "wss"):
+            return None
+        if not make_room(self._connections, self._hooks):
+            self._hooks.count("connections_refused_total")
+            return None
+        return self._connect(place)
 
     def _connect(self, place: Place) -> Connection:
         tls = None

@@ -53,8 +53,8 @@ def test_hosts_of_one_ipv6_network_count_together() -> None:
     connections = table(per_address=2)
     added(connections, "2001:db8::1")
     added(connections, "2001:db8::2")
-    assert connections.refuses("2001:db8::3") == "connections_refused_address"
-    assert connections.refuses("2001:db8:0:1::3") is None
+    assert connections.refuses("2001:db8::3", 0.0) == "connections_refused_address"
+    assert connections.refuses("2001:db8:0:1::3", 0.0) is None
 
 
 def test_connecting_again_and_again_is_slowed_down() -> None:
@@ -63,22 +63,17 @@ def test_connecting_again_and_again_is_slowed_down() -> None:
     assert asked == [None] * 5 + ["connections_refused_rate"] * 2
     assert connections.refuses("192.0.2.2", 0.0) is None
     assert [connections.refuses("192.0.2.1", 2.0) for _ in range(3)] == [None, None, "connections_refused_rate"]
-    assert connections.refuses("192.0.2.1") is None, "what we open ourselves has no rate"
 
 
 def test_strangers_go_in_the_order_they_came() -> None:
     connections = table(total=3)
-    first, second, ours = (
-        added(connections, "192.0.2.1"),
-        added(connections, "192.0.2.2"),
-        added(connections, "192.0.2.3", opened=True),
-    )
-    assert connections.refuses("192.0.2.4") == "connections_refused_total"
-    assert connections.stranger() is first
-    connections.spoke(first)
-    assert connections.stranger() is second
-    connections.remove(second)
-    assert connections.stranger() is None
+    first, second = added(connections, "192.0.2.1"), added(connections, "192.0.2.2")
+    assert not connections.full
+    ours = added(connections, "192.0.2.3", opened=True)
+    assert connections.full
+    assert connections.stranger(lambda one: False) is first
+    assert connections.stranger(lambda one: one is first) is second
+    assert connections.stranger(lambda one: one is second) is None
     assert connections.to(ours.place) is ours
 
 

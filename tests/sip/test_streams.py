@@ -16,6 +16,7 @@ from gateway.sip.connections import ConnectionLimits
 from gateway.sip.edge import Listen
 from gateway.sip.events import CallAnswered, CallEnded, CallOffered, ContactDown, ContactUp, OptionsAnswered
 from gateway.sip.framing import FrameLimits
+from gateway.sip.guard import Defence
 from gateway.sip.message import parse
 from tests.sip.ends import OPEN, TCP, Peer, answering, counters, options, running, until
 from tests.sip.peers import Running
@@ -158,43 +159,53 @@ async def test_garbage_ends_its_own_connection_only(caplog: pytest.LogCaptureFix
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_connections_are_limited_in_all_and_by_address() -> None:
-    for limits, counter in (
-        (ConnectionLimits(total=3), "connections_refused_total"),
-        (ConnectionLimits(per_address=3), "connections_refused_address"),
-    ):
-        async with running(TCP, connections=limits) as node:
-            peers = [await Peer.connect(node.edge.port) for _ in range(3)]
-            for _ in range(2):  # the second time after the refusals
-                for peer in peers:
-                    peer.write(options(node.edge.port))
-                    assert (await peer.answer())[0] == 200
-                refused = await Peer.connect(node.edge.port)
-                assert await refused.ended() == b""
-            assert counters(node)[counter] == 2
-            for peer in peers:
-                peer.close()
-            await until(lambda node=node: not node.edge.connections["tcp"])
-            again = await Peer.connect(node.edge.port)
-            if limits.total == 3:
-                again.write(options(node.edge.port))
-                assert (await again.answer())[0] == 200
-            again.close()
+NOBODY = Defence(trusted=())
+"""The loopback is as strange as any other network."""
 
 
-async def test_strangers_make_room_for_those_who_come_after() -> None:
-    async with running(TCP, connections=ConnectionLimits(total=3)) as node:
-        known = await Peer.connect(node.edge.port)
-        known.write(options(node.edge.port))
-        assert (await known.answer())[0] == 200
-        strangers = [await Peer.connect(node.edge.port) for _ in range(5)]
-        for stranger in strangers[:3]:
-            assert await stranger.ended() == b""
-        for peer in (known, *strangers[3:]):
+@pytest.mark.parametrize(
+    ("limits", "defence", "counter"),
+    [
+        (ConnectionLimits(total=3), Defence(), "connections_refused_total"),
+        (ConnectionLimits(per_address=3), NOBODY, "connections_refused_address"),
+        (ConnectionLimits(per_address=3, rate=0.001), NOBODY, "connections_refused_rate"),
+    ],
+)
+async def test_connections_are_limited(limits: ConnectionLimits, defence: Defence, counter: str) -> None:
+    async with running(TCP, connections=limits, defence=defence) as node:
+        peers = [await Peer.connect(node.edge.port) for _ in range(3)]
+        if counter == "connections_refused_rate":
+            peers.pop().close()
+            await until(lambda: node.edge.connections["tcp"] == 2)
+        for _ in range(2):
+            refused = await Peer.connect(node.edge.port)
+            assert await refused.ended() == b""
+        assert counters(node)[counter] == 2
+        for peer in peers:
             peer.write(options(node.edge.port))
             assert (await peer.answer())[0] == 200
             peer.close()
+
+
+async def test_strangers_make_room_for_those_who_come_after() -> None:
+    accounts = (Account("omar", "secret"),)
+    limits = ConnectionLimits(total=3)
+    async with (
+        running(TCP, connections=limits, defence=NOBODY, accounts=accounts) as node,
+        running(TCP) as phone,
+    ):
+        phone.edge.register(f"sip:127.0.0.1:{node.edge.port};transport=tcp", "sip:omar@127.0.0.1", accounts[0])
+        await node.wait(ContactUp)
+        strangers = [await Peer.connect(node.edge.port) for _ in range(5)]
+        for stranger in strangers[:3]:
+            assert await stranger.ended() == b""
+        for stranger in strangers[3:]:
+            stranger.write(options(node.edge.port))
+            assert (await stranger.answer())[0] == 200
         assert counters(node)["connections_displaced"] == 3
+        assert len(node.edge.endpoint.contacts("sip:omar@127.0.0.1", 0.0)) == 1
+        for stranger in strangers:
+            stranger.close()
 
 
 async def test_pings_whose_answers_nobody_reads_end_the_connection() -> None:
