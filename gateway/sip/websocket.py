@@ -94,6 +94,8 @@ class WebSocket:
             self.output += b"".join(self._protocol.data_to_send())
 
     def _handshake(self, request: Request, found: list[Framed]) -> None:
+        if self._protocol.eof_sent:
+            return  # what came with the request broke the rules already
         response = self._protocol.accept(request)
         self._protocol.send_response(response)
         self.ready = self._protocol.state is State.OPEN

@@ -19,10 +19,12 @@ from gateway.sip.config import SipConfig
 from gateway.sip.crypto import POLICIES, Srtp
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.events import CallOffered, OfferChanged, TransferAsked
+from gateway.sip.framing import Fault, FrameLimits, Framer
 from gateway.sip.message import MessageError, Request, Response, parse, respond
 from gateway.sip.place import Place
 from gateway.sip.trunks import Trunk
 from gateway.sip.uri import parse_address, parse_uri
+from gateway.sip.websocket import WebSocket
 from tests.fuzz.scripts import Script
 from tests.sip import raw
 from tests.sip.wire import Wire
@@ -266,9 +268,45 @@ def endpoint(data: bytes) -> None:
     peer.leave()
 
 
+# --- connections --------------------------------------------------------------------------------------------------
+
+FRAMES = FrameLimits(head=1024, message=2048)
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+)
+
+
+def streams(data: bytes) -> None:
+    """A byte stream gives the same however it is cut, and a Fault only as the last; a WebSocket bears anything, before
+    and after its handshake. The first byte says which, the second where to cut."""
+    kind, step, data = data[:1], 1 + sum(data[1:2]), data[2:]
+    pieces = [data[i : i + step] for i in range(0, len(data), step)]
+    if kind < b"\x80":
+        whole, cut = (Framer(lambda: "t", FRAMES, kind < b"\x40") for _ in range(2))
+        expected = whole.feed(data, 0.0)
+        assert [framed for piece in pieces for framed in cut.feed(piece, 0.0)] == expected
+        assert cut.output == whole.output
+        assert sum(isinstance(framed, Fault) for framed in expected) == sum(map(bool, (whole.over,)))
+        assert all(len(framed) <= FRAMES.message for framed in expected if isinstance(framed, bytes))
+        whole.late(1000.0)
+        return
+    web = WebSocket(FRAMES, ("https://a.test",) if kind >= b"\xf0" else ())
+    found = web.feed(HANDSHAKE, 0.0) if kind < b"\xe0" else []
+    for piece in pieces:
+        found += web.feed(piece, 0.0)
+        web.wrap(b"SIP/2.0 200 OK\r\n\r\n")
+        web.output = b""
+    assert sum(isinstance(framed, Fault) for framed in found) <= 1
+    assert not web.ready or all(len(framed) <= FRAMES.message for framed in found if isinstance(framed, bytes))
+    web.late(1000.0)
+    web.leave()
+
+
 SIP_TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "message": message,
     "description": description,
     "digest": digest,
     "endpoint": endpoint,
+    "streams": streams,
 }

@@ -114,6 +114,7 @@ HANDSHAKE = (
         b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 20000,
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 4000,
         b"G" * 20000,
+        HANDSHAKE + b"\xff" * 200,
     ],
 )
 @pytest.mark.parametrize("step", [1000, 1 << 20])
