@@ -94,6 +94,9 @@ async def test_jssip_registers_calls_is_called_and_leaves(transport: str, tmp_pa
             assert (up.aor, up.source.transport) == ("sip:ann@example.test", transport)
             assert ".invalid" in up.contact
             await phone.wait("registered")
+            (binding,) = node.edge.endpoint.registrar.all()
+            assert binding.reg_id == 1
+            assert binding.gruu.startswith("sip:ann@example.test;gr=urn:uuid:")
 
             phone.order("options sip:8000@example.test")
             assert (await phone.wait("options"))["status"] == 200
@@ -122,6 +125,11 @@ async def test_jssip_registers_calls_is_called_and_leaves(transport: str, tmp_pa
             await phone.wait("confirmed")
             phone.order("hangup")
             assert (await node.wait(CallEnded, 30)).by_peer
+
+            node.edge.invite(binding.gruu, offer_answer.offer("127.0.0.1", 6000), from_user="1002")
+            assert (await phone.wait("call"))["user"] == "1002"
+            phone.order("reject 486")
+            assert (await node.wait(CallFailed, 30)).status == 486
         finally:
             await phone.stop()
         assert (await node.wait(ContactDown, 30)).aor == "sip:ann@example.test"
