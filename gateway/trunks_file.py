@@ -102,6 +102,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
         identity=g.choice("identity", identity.MODES, "from"),
         privacy=g.choice("privacy", PRIVACY, "keep"),
         trust=g.flag("trust", False),
+        refer=g.flag("refer", False),
         anonymous=g.choice("anonymous", ("allow", "refuse"), "allow") == "allow",
         max_calls=calls,
         per_second=per_second,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.party import Owner, Party
 from gateway.core.errors import TrunklineError
@@ -42,14 +43,14 @@ class AgentSide(Owner):
 
     # --- commands of the call -------------------------------------------------------------------------------------
 
-    def run(self, command: m.CallCommand) -> None:
+    def run(self, command: do.CallCommand) -> None:
         _RUN[type(command)](self, command)
 
-    def _ring(self, command: m.RingAgent) -> None:
+    def _ring(self, command: do.RingAgent) -> None:
         exchange, agent = self.driver.exchange, self.driver.exchange.agents[command.offer.agent]
         self._call(agent.id, lambda: exchange.open_phone(self, agent.id, self.driver.leg), agent.aor, command.about)
 
-    def _outside(self, command: m.CallOutside) -> None:
+    def _outside(self, command: do.CallOutside) -> None:
         exchange = self.driver.exchange
         number = command.number
         self._call(number, lambda: exchange.open_outside(self, self.driver.leg, number), number, command.about)
@@ -66,7 +67,7 @@ class AgentSide(Owner):
         seconds = OUTSIDE_PROGRESS_S if is_number(target) else NO_PROGRESS_S
         self._progress = asyncio.get_running_loop().call_later(seconds, self._no_progress, name)
 
-    def _bridge(self, _: m.Bridge) -> None:
+    def _bridge(self, _: do.Bridge) -> None:
         """Who joins a conversation that goes on does so without a gap."""
         leg = self.driver.leg
         leg.stop()
@@ -75,19 +76,19 @@ class AgentSide(Owner):
         elif self.party:
             leg.bridge(self.party.leg)
 
-    def _part(self, _: m.Part) -> None:
+    def _part(self, _: do.Part) -> None:
         self.driver.leg.unbridge()
 
-    def _step_aside(self, _: m.StepAside) -> None:
+    def _step_aside(self, _: do.StepAside) -> None:
         self._stop_asking("the caller was handed on")
-        self._part(m.Part())
+        self._part(do.Part())
         self.aside, self.party = self.party, None
 
-    def _step_back(self, _: m.StepBack) -> None:
+    def _step_back(self, _: do.StepBack) -> None:
         self.party, self.aside = self.aside, None
         self._still_held()
 
-    def _take_over(self, command: m.TakeOver) -> None:
+    def _take_over(self, command: do.TakeOver) -> None:
         self._stop_asking(command.reason)
         before, self.party, self.joining = self.party, self.joining, None
         if self.party:
@@ -102,11 +103,11 @@ class AgentSide(Owner):
         if self.party and self.party.held:
             self.driver.feed(m.HoldChanged("agent", True))
 
-    def _turn_away(self, command: m.TurnAway) -> None:
+    def _turn_away(self, command: do.TurnAway) -> None:
         late, self.joining = self.joining, None
         self._let_go(late, command.reason)
 
-    def _let_aside_go(self, command: m.LetGo) -> None:
+    def _let_aside_go(self, command: do.LetGo) -> None:
         before, self.aside = self.aside, None
         self._let_go(before, command.reason)
 
@@ -121,8 +122,8 @@ class AgentSide(Owner):
     def close(self, reason: str) -> None:
         """The call is over."""
         self.hang_up(reason)
-        self._let_aside_go(m.LetGo(reason))
-        self._turn_away(m.TurnAway(reason))
+        self._let_aside_go(do.LetGo(reason))
+        self._turn_away(do.TurnAway(reason))
 
     def _stop_asking(self, reason: str) -> None:
         if self.consultation:
@@ -218,16 +219,16 @@ class AgentSide(Owner):
 
 
 _RUN: Mapping[type, Callable[[AgentSide, Any], None]] = {
-    m.RingAgent: AgentSide._ring,
-    m.CallOutside: AgentSide._outside,
-    m.StopRinging: lambda side, command: side.hang_up(command.why),
-    m.Bridge: AgentSide._bridge,
-    m.Part: AgentSide._part,
-    m.StepAside: AgentSide._step_aside,
-    m.StepBack: AgentSide._step_back,
-    m.TakeOver: AgentSide._take_over,
-    m.TurnAway: AgentSide._turn_away,
-    m.LetGo: AgentSide._let_aside_go,
-    m.HangUpAgent: lambda side, command: side.hang_up(command.reason),
+    do.RingAgent: AgentSide._ring,
+    do.CallOutside: AgentSide._outside,
+    do.StopRinging: lambda side, command: side.hang_up(command.why),
+    do.Bridge: AgentSide._bridge,
+    do.Part: AgentSide._part,
+    do.StepAside: AgentSide._step_aside,
+    do.StepBack: AgentSide._step_back,
+    do.TakeOver: AgentSide._take_over,
+    do.TurnAway: AgentSide._turn_away,
+    do.LetGo: AgentSide._let_aside_go,
+    do.HangUpAgent: lambda side, command: side.hang_up(command.reason),
 }
 COMMANDS = tuple(_RUN)

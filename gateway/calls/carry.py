@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.core.clock import Moment
 from gateway.core.values import replace
@@ -14,7 +15,7 @@ from gateway.routing import model as routing
 
 MESSAGE_MAX_S = 120.0
 
-Commands = list[m.CallCommand]
+Commands = list[do.CallCommand]
 
 
 def feed_flow(call: m.Call, event: turn.FlowEvent, now: Moment) -> tuple[m.Call, Commands]:
@@ -36,23 +37,23 @@ def say_it(call: m.Call, say: turn.Say, now: Moment) -> tuple[m.Call, Commands]:
     now_heard = call.say if behind else say
     call = replace(call, token=call.token + 1, speaking=call.token + 1, say=now_heard, lined_up=lined_up, muted=False)
     said: dict[str, object] = {"prompt": say.prompt, "text": spoken(say), "sensitive": say.sensitive}
-    return call, [m.Speak(say, call.token), m.Write("said", said)]
+    return call, [do.Speak(say, call.token), do.Write("said", said)]
 
 
 def _listen(call: m.Call, listen: turn.Listen, now: Moment) -> tuple[m.Call, Commands]:
-    return replace(call, listen=listen, language=listen.language), [m.Hear(listen)]
+    return replace(call, listen=listen, language=listen.language), [do.Hear(listen)]
 
 
 def _stop_listening(call: m.Call, _: turn.StopListening, now: Moment) -> tuple[m.Call, Commands]:
-    return replace(call, listen=None), [m.Hear(None)]
+    return replace(call, listen=None), [do.Hear(None)]
 
 
 def _mask(call: m.Call, _: turn.PauseRecording, now: Moment) -> tuple[m.Call, Commands]:
-    return replace(call, sensitive=True), [m.Record("mask"), m.Write("recording", {"state": "paused"})]
+    return replace(call, sensitive=True), [do.Record("mask"), do.Write("recording", {"state": "paused"})]
 
 
 def _unmask(call: m.Call, _: turn.ResumeRecording, now: Moment) -> tuple[m.Call, Commands]:
-    return replace(call, sensitive=False), [m.Record("unmask"), m.Write("recording", {"state": "resumed"})]
+    return replace(call, sensitive=False), [do.Record("unmask"), do.Write("recording", {"state": "resumed"})]
 
 
 def _note(call: m.Call, note: turn.Note, now: Moment) -> tuple[m.Call, Commands]:
@@ -61,11 +62,11 @@ def _note(call: m.Call, note: turn.Note, now: Moment) -> tuple[m.Call, Commands]
     elif note.kind == "language":
         call = replace(call, language=str(note.data.get("language", call.language)))
     spoken_in = {"language": call.language} if note.kind in ("matched", "no_match") else {}
-    return call, [m.Write(note.kind, {**spoken_in, **note.data})]
+    return call, [do.Write(note.kind, {**spoken_in, **note.data})]
 
 
 def _act(call: m.Call, action: turn.RunAction, now: Moment) -> tuple[m.Call, Commands]:
-    return call, [m.Act(action), m.Write("action", {"name": action.action})]
+    return call, [do.Act(action), do.Write("action", {"name": action.action})]
 
 
 def _enqueue(call: m.Call, want: turn.Enqueue, now: Moment) -> tuple[m.Call, Commands]:
@@ -92,15 +93,15 @@ def _enqueue(call: m.Call, want: turn.Enqueue, now: Moment) -> tuple[m.Call, Com
         "reason": want.reason,
         "emergency": want.emergency,
     }
-    commands: Commands = [m.Hear(None), m.Write("queued", about), m.Route(queued)]
+    commands: Commands = [do.Hear(None), do.Write("queued", about), do.Route(queued)]
     if call.speaking:
         return replace(call, then="music"), commands
-    return call, [*commands, m.PlayMusic()]
+    return call, [*commands, do.PlayMusic()]
 
 
 def _take_message(call: m.Call, want: turn.TakeMessage, now: Moment) -> tuple[m.Call, Commands]:
     call = replace(call, stage=m.Stage.MESSAGE, queue=want.queue, listen=None, own_deadline=now.mono + MESSAGE_MAX_S)
-    commands: Commands = [m.Hear(None), m.Write("message_wanted", {"queue": want.queue, "reason": want.reason})]
+    commands: Commands = [do.Hear(None), do.Write("message_wanted", {"queue": want.queue, "reason": want.reason})]
     if call.speaking:
         return replace(call, then="beep"), commands
     call, more = beep(call, now)
@@ -110,7 +111,7 @@ def _take_message(call: m.Call, want: turn.TakeMessage, now: Moment) -> tuple[m.
 def _hang_up_after(call: m.Call, want: turn.HangUp, now: Moment) -> tuple[m.Call, Commands]:
     call = replace(call, stage=m.Stage.LEAVING, listen=None, end_reason=want.reason, own_deadline=now.mono + 30.0)
     if call.speaking:
-        return replace(call, then="hangup"), [m.Hear(None)]
+        return replace(call, then="hangup"), [do.Hear(None)]
     return end(call, want.reason, hang_up=True)
 
 
@@ -130,7 +131,7 @@ _CARRY: Mapping[type, Callable[[m.Call, Any, Moment], tuple[m.Call, Commands]]] 
 
 def beep(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
     token = call.token + 1
-    return replace(call, token=token, speaking=token, say=None, then="message"), [m.PlayBeep(token)]
+    return replace(call, token=token, speaking=token, say=None, then="message"), [do.PlayBeep(token)]
 
 
 def message_end(call: m.Call) -> float:
@@ -140,18 +141,18 @@ def message_end(call: m.Call) -> float:
 def end(call: m.Call, reason: str, *, hang_up: bool) -> tuple[m.Call, Commands]:
     commands: Commands = []
     if call.transfer and call.transfer.ask:
-        commands.append(m.TellTransfer(call.transfer.ask, 487, reason))
+        commands.append(do.TellTransfer(call.transfer.ask, 487, reason))
     if call.agent:
-        commands += [m.HangUpAgent(call.agent, reason), m.Route(routing.CallFinished(call.id, call.agent))]
+        commands += [do.HangUpAgent(call.agent, reason), do.Route(routing.CallFinished(call.id, call.agent))]
     elif call.queue and call.stage is m.Stage.WAITING:
         if call.ringing:
-            commands.append(m.StopRinging(call.ringing, reason))
-        commands.append(m.Route(routing.CallLeft(call.id)))
+            commands.append(do.StopRinging(call.ringing, reason))
+        commands.append(do.Route(routing.CallLeft(call.id)))
     if call.message_from is not None:
-        commands += [m.Record("message_end"), m.Write("message", {"queue": call.queue, "seconds": None})]
+        commands += [do.Record("message_end"), do.Write("message", {"queue": call.queue, "seconds": None})]
     if hang_up:
-        commands.append(m.HangUpCaller(reason))
-    commands += [m.Measure(), m.Write("ended", {"reason": reason}), m.Finish(reason)]
+        commands.append(do.HangUpCaller(reason))
+    commands += [do.Measure(), do.Write("ended", {"reason": reason}), do.Finish(reason)]
     return replace(call, stage=m.Stage.ENDED, deadline=None, own_deadline=None, end_reason=reason), commands
 
 

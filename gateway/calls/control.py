@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.calls import model as m
 from gateway.calls.agent_side import AgentSide
 from gateway.calls.carry import routing_queue
 from gateway.calls.consult import Consultation
-from gateway.calls.destinations import Plan, ToAgent
+from gateway.calls.destinations import Destination, Plan, ToAgent, ToOutside
 from gateway.calls.internal import InternalCall
 from gateway.calls.party import Owner, Party
 from gateway.core.errors import SipError, TrunklineError
@@ -190,7 +191,7 @@ class Control:
         """REFER from the phone of the agent who talks with the caller."""
         agent, board = party.agent or "", self.exchange.switchboard
         if event.replaces is None:
-            to = self.plan.find(event.dialled, driver.call.flow) if event.dialled else None
+            to = self._reached(driver, event.dialled) if event.dialled else None
             if to is None:
                 board.endpoint.reject_transfer(event.transfer, 404 if event.dialled else 403)
             else:
@@ -201,6 +202,14 @@ class Control:
             self._hand_over(driver, other.owner, other, event)
         else:
             board.endpoint.reject_transfer(event.transfer, 603)
+
+    def _reached(self, driver: CallDriver, dialled: str) -> Destination | None:
+        """What a dialled name or number means for a caller; one who came by a trunk may go on there without us."""
+        to = self.plan.find(dialled, driver.call.flow)
+        if isinstance(to, ToOutside):
+            uri = self.exchange.switchboard.endpoint.endpoint.refer_uri(driver.trunk, to.number)
+            return replace(to, refer=uri or "")
+        return to
 
     def asked_inside(self, call: InternalCall, party: Party, event: sip.TransferAsked) -> None:
         """REFER in the call with a colleague, meaning the call with the caller: the same the other way round."""
@@ -246,7 +255,7 @@ class Control:
         """Puts the caller through to an agent, a queue, a number of ours, or an allowed number outside. Raises SipError
         where there is no such call, the caller talks with nobody, or the target is none of these."""
         driver = self._driver(call)
-        to = self.plan.find(target, driver.call.flow)
+        to = self._reached(driver, target)
         if to is None or driver.call.agent is None:
             raise SipError("The caller can't be put through", read=target, do="name an agent, a queue or a number")
         driver.feed(m.TransferWanted(driver.call.agent, to))

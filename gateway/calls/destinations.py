@@ -42,9 +42,10 @@ class ToNumber:
 
 @dataclass(frozen=True, slots=True)
 class ToOutside:
-    """A number that a trunk takes."""
+    """A number that a trunk takes. `refer`: the URI that the caller's own side is asked to call first, if any."""
 
     number: str
+    refer: str = ""
 
     def __str__(self) -> str:
         return self.number

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.calls import agent_side, reducer
+from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.agent_side import AgentSide
 from gateway.calls.party import Owner, Party
@@ -22,7 +23,7 @@ from gateway.media.clip import Clip
 from gateway.media.leg import Leg
 from gateway.media.prompts import Phrase
 from gateway.media.recorder import Prepared
-from gateway.sip.events import TransferAsked
+from gateway.sip.events import TransferAsked, TransferProgress
 from gateway.speech import ear
 from gateway.speech.pool import Saturated
 
@@ -37,10 +38,11 @@ BLANK_MARGIN_S = 0.4
 
 class CallDriver(Owner):
     """One call's hands. `feed` takes an event now; events that come while one is being handled wait their turn.
-    As an owner it hears of the caller's phone."""
+    As an owner it hears of the caller's phone. `trunk`: by which the caller came, empty for a phone of ours."""
 
-    def __init__(self, exchange: Exchange, call: m.Call, caller: Party) -> None:
+    def __init__(self, exchange: Exchange, call: m.Call, caller: Party, trunk: str = "") -> None:
         self.exchange = exchange
+        self.trunk = trunk
         self.call = call
         self.caller = caller
         self.leg = caller.leg
@@ -188,7 +190,7 @@ class CallDriver(Owner):
         menu = self.call.listen is not None and self.call.listen.expect == "menu"
         return menu and wish(text) is None and emergency_in(self.call.flow, text) is None
 
-    def _hear(self, command: m.Hear) -> None:
+    def _hear(self, command: do.Hear) -> None:
         listen = command.listen
         if listen is None:
             self.ear.stop()
@@ -206,7 +208,7 @@ class CallDriver(Owner):
 
     # --- speaking -------------------------------------------------------------------------------------------------
 
-    def _speak(self, command: m.Speak) -> None:
+    def _speak(self, command: do.Speak) -> None:
         before = self._last_said if command.say.queue else None
         words = self._words(command)
         clips = self.exchange.prompts.at_hand(words, command.say.language, self.leg.rate)
@@ -216,14 +218,14 @@ class CallDriver(Owner):
         else:
             self._last_said = self._spawn(self._render_and_play(command, words, before))
 
-    def _words(self, command: m.Speak) -> list[Phrase]:
+    def _words(self, command: do.Speak) -> list[Phrase]:
         try:
             return phrases(command.say.segments, command.say.language)
         except Exception:  # a prompt that is lost must still be over, or the caller waits for it
             log.exception("a prompt can't be put into words", extra={"fields": {"call": self.call.id}})
             return []
 
-    async def _render_and_play(self, command: m.Speak, words: list[Phrase], before: asyncio.Task[None] | None) -> None:
+    async def _render_and_play(self, command: do.Speak, words: list[Phrase], before: asyncio.Task[None] | None) -> None:
         """Sentences are rendered at the same time and played in their order; one that was overtaken is not played."""
         say = command.say
         clips: list[Clip] = []
@@ -237,7 +239,7 @@ class CallDriver(Owner):
             await asyncio.wait([before])
         self._play(command, clips)
 
-    def _play(self, command: m.Speak, clips: list[Clip]) -> None:
+    def _play(self, command: do.Speak, clips: list[Clip]) -> None:
         say, token = command.say, command.token
         if self.call.stage is m.Stage.ENDED or self.call.speaking < token:
             return
@@ -246,22 +248,31 @@ class CallDriver(Owner):
         else:
             self.feed(m.PromptDone(token))
 
-    def _stop_prompt(self, _: m.StopPrompt) -> None:
+    def _stop_prompt(self, _: do.StopPrompt) -> None:
         self.leg.stop()
 
-    def _resume_prompt(self, _: m.ResumePrompt) -> None:
+    def _resume_prompt(self, _: do.ResumePrompt) -> None:
         self.leg.resume()
 
-    def _music(self, _: m.PlayMusic) -> None:
+    def _music(self, _: do.PlayMusic) -> None:
         self.leg.play([self.exchange.prompts.tone("hold")], token=0, loop=True)
 
-    def _beep(self, command: m.PlayBeep) -> None:
+    def _beep(self, command: do.PlayBeep) -> None:
         self.leg.play([self.exchange.prompts.tone("beep")], token=command.token)
 
-    def _agent_side(self, command: m.CallCommand) -> None:
+    def _agent_side(self, command: do.CallCommand) -> None:
         self.agent.run(command)
 
-    def _tell_transfer(self, command: m.TellTransfer) -> None:
+    def referred(self, party: Party, event: TransferProgress) -> None:
+        self.feed(m.CallerReferred(event.status, event.final))
+
+    def _refer_caller(self, command: do.ReferCaller) -> None:
+        try:
+            self.exchange.switchboard.endpoint.refer(self.caller.sip, command.uri)
+        except TrunklineError:  # a caller whose call can't be moved now
+            self.feed(m.CallerReferred(491, True))
+
+    def _tell_transfer(self, command: do.TellTransfer) -> None:
         endpoint = self.exchange.switchboard.endpoint
         if command.status < 300:
             endpoint.accept_transfer(command.ask)
@@ -270,12 +281,12 @@ class CallDriver(Owner):
         if command.status > 100:
             endpoint.transfer_progress(command.ask, command.status, command.reason)
 
-    def _route(self, command: m.Route) -> None:
+    def _route(self, command: do.Route) -> None:
         self.exchange.route(command.event)
 
     # --- record and end -------------------------------------------------------------------------------------------
 
-    def _record(self, command: m.Record) -> None:
+    def _record(self, command: do.Record) -> None:
         now = self.exchange.clock.now()
         match command.what:
             case "mask":
@@ -289,7 +300,7 @@ class CallDriver(Owner):
                 path = path.with_suffix(f".message{path.suffix}")
                 self.leg.record_message(path)
                 at = round(now.mono - self.recording_from, 2)
-                self._write(m.Write("message_start", {"at_s": at, "file": path.name}))
+                self._write(do.Write("message_start", {"at_s": at, "file": path.name}))
             case "message_end":
                 self.leg.stop_message()
 
@@ -305,36 +316,36 @@ class CallDriver(Owner):
             self.leg.record(path, prepared)
         except TrunklineError as error:
             log.error("a call is not recorded", extra={"fields": {"call": self.call.id, "error": str(error)}})
-            self._write(m.Write("recording", {"state": "failed"}))
+            self._write(do.Write("recording", {"state": "failed"}))
             return False
         self.recording_from = self.exchange.clock.now().mono
-        self._write(m.Write("recording", {"state": "started", "file": path.name}))
+        self._write(do.Write("recording", {"state": "started", "file": path.name}))
         return True
 
-    def _blank(self, command: m.Blank) -> None:
+    def _blank(self, command: do.Blank) -> None:
         from_s, to_s = (at - self.recording_from for at in (command.start, command.end))
         self.leg.blank_recording(from_s - BLANK_MARGIN_S, to_s + BLANK_MARGIN_S)
 
-    def _act(self, command: m.Act) -> None:
+    def _act(self, command: do.Act) -> None:
         self._spawn(self._run_action(command.action))
 
     async def _run_action(self, action: turn.RunAction) -> None:
         self.feed(await self.exchange.actions.run(self.call.flow, action))
 
-    def _write(self, command: m.Write) -> None:
+    def _write(self, command: do.Write) -> None:
         self.exchange.write(self.call, command.kind, command.data)
 
-    def _measure(self, _: m.Measure) -> None:
+    def _measure(self, _: do.Measure) -> None:
         self.write_quality("caller", self.leg)
 
     def write_quality(self, party: str, leg: Leg) -> None:
         if found := leg.quality():
-            self._write(m.Write("media", {"party": party, **found.as_data()}))
+            self._write(do.Write("media", {"party": party, **found.as_data()}))
 
-    def _hang_up_caller(self, command: m.HangUpCaller) -> None:
+    def _hang_up_caller(self, command: do.HangUpCaller) -> None:
         self.exchange.switchboard.hang_up(self.caller, command.reason)
 
-    def _finish(self, command: m.Finish) -> None:
+    def _finish(self, command: do.Finish) -> None:
         if self._timer:
             self._timer.cancel()
         self.ear.close()
@@ -358,20 +369,21 @@ class CallDriver(Owner):
 
 
 _RUN: Mapping[type, Callable[[CallDriver, Any], None]] = {
-    m.Speak: CallDriver._speak,
-    m.StopPrompt: CallDriver._stop_prompt,
-    m.ResumePrompt: CallDriver._resume_prompt,
-    m.PlayMusic: CallDriver._music,
-    m.PlayBeep: CallDriver._beep,
-    m.Hear: CallDriver._hear,
-    m.Route: CallDriver._route,
-    m.TellTransfer: CallDriver._tell_transfer,
+    do.Speak: CallDriver._speak,
+    do.StopPrompt: CallDriver._stop_prompt,
+    do.ResumePrompt: CallDriver._resume_prompt,
+    do.PlayMusic: CallDriver._music,
+    do.PlayBeep: CallDriver._beep,
+    do.Hear: CallDriver._hear,
+    do.Route: CallDriver._route,
+    do.TellTransfer: CallDriver._tell_transfer,
+    do.ReferCaller: CallDriver._refer_caller,
     **dict.fromkeys(agent_side.COMMANDS, CallDriver._agent_side),
-    m.HangUpCaller: CallDriver._hang_up_caller,
-    m.Record: CallDriver._record,
-    m.Blank: CallDriver._blank,
-    m.Act: CallDriver._act,
-    m.Write: CallDriver._write,
-    m.Measure: CallDriver._measure,
-    m.Finish: CallDriver._finish,
+    do.HangUpCaller: CallDriver._hang_up_caller,
+    do.Record: CallDriver._record,
+    do.Blank: CallDriver._blank,
+    do.Act: CallDriver._act,
+    do.Write: CallDriver._write,
+    do.Measure: CallDriver._measure,
+    do.Finish: CallDriver._finish,
 }

@@ -195,7 +195,7 @@ class Exchange:
     ) -> None:
         began = now = self.clock.now()
         call = reducer.start(uuid7(), flow, event.caller, event.dialled, number.language, now)
-        driver = CallDriver(self, call, caller)
+        driver = CallDriver(self, call, caller, event.trunk or "")
         self.calls[call.id] = driver
         self.switchboard.called(caller, event.call)
         self._idle.clear()

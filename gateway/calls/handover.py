@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.announce import announce
 from gateway.calls.carry import MESSAGE_MAX_S, Commands, beep, end, say_it
@@ -18,14 +19,14 @@ WAIT_TOLD_S = 60.0
 
 def offer(call: m.Call, event: routing.AgentOffer, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.WAITING:
-        return call, [m.Route(routing.CallLeft(call.id))]
+        return call, [do.Route(routing.CallLeft(call.id))]
     data: dict[str, object] = {
         "agent": event.agent,
         "queue": event.queue,
         "why": event.why,
         "candidates": _looked_at(event.candidates),
     }
-    return replace(call, ringing=event.agent), [m.Write("offered", data), m.RingAgent(event, about(call))]
+    return replace(call, ringing=event.agent), [do.Write("offered", data), do.RingAgent(event, about(call))]
 
 
 def _looked_at(candidates: Sequence[routing.Candidate]) -> list[dict[str, object]]:
@@ -34,12 +35,12 @@ def _looked_at(candidates: Sequence[routing.Candidate]) -> list[dict[str, object
 
 def withdraw(call: m.Call, event: routing.WithdrawOffer, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is m.Stage.BRIDGED and call.agent == event.agent:  # talks with somebody else by now
-        let_go: Commands = [m.HangUpAgent(event.agent, event.why)]
-        return to_queue_again(call, [*let_go, m.Write("withdrawn", {"agent": event.agent, "why": event.why})], now)
+        let_go: Commands = [do.HangUpAgent(event.agent, event.why)]
+        return to_queue_again(call, [*let_go, do.Write("withdrawn", {"agent": event.agent, "why": event.why})], now)
     if call.ringing != event.agent:
         return call, []
     data: dict[str, object] = {"agent": event.agent, "why": event.why}
-    return replace(call, ringing=None), [m.StopRinging(event.agent, event.why), m.Write("withdrawn", data)]
+    return replace(call, ringing=None), [do.StopRinging(event.agent, event.why), do.Write("withdrawn", data)]
 
 
 def position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Call, Commands]:
@@ -53,7 +54,7 @@ def position(call: m.Call, event: routing.Position, now: Moment) -> tuple[m.Call
         else None
     )
     told: dict[str, object] = {"position": event.position, "wait_s": event.wait_s, "why": event.why}
-    commands: Commands = [m.Write("position", told)]
+    commands: Commands = [do.Write("position", told)]
     for say in (place, wait):
         if say is not None:
             call, more = say_it(replace(call, then="music"), replace(say, queue=say is wait), now)
@@ -68,8 +69,8 @@ def nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Cal
         return failed(call, event.why, now)
     call = replace(call, stage=m.Stage.MESSAGE, ringing=None, own_deadline=now.mono + MESSAGE_MAX_S)
     commands: Commands = [
-        m.Write("nobody", {"queue": event.queue, "why": event.why, "candidates": _looked_at(event.candidates)}),
-        m.Route(routing.CallLeft(call.id)),
+        do.Write("nobody", {"queue": event.queue, "why": event.why, "candidates": _looked_at(event.candidates)}),
+        do.Route(routing.CallLeft(call.id)),
     ]
     say = announce(call.flow, "nobody", call.language, call.queue or "")
     if say is None:
@@ -83,7 +84,7 @@ def nobody(call: m.Call, event: routing.NobodyThere, now: Moment) -> tuple[m.Cal
 
 def message_over(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
     seconds = round(now.mono - (call.message_from or now.mono), 1)
-    commands: Commands = [m.Record("message_end"), m.Write("message", {"queue": call.queue, "seconds": seconds})]
+    commands: Commands = [do.Record("message_end"), do.Write("message", {"queue": call.queue, "seconds": seconds})]
     call = replace(call, stage=m.Stage.LEAVING, message_from=None, own_deadline=now.mono + 30.0)
     call = replace(call, end_reason="message left")
     say = announce(call.flow, "message_taken", call.language, call.queue or "")
@@ -96,22 +97,22 @@ def message_over(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
 
 def agent_answered(call: m.Call, event: m.AgentAnswered, now: Moment) -> tuple[m.Call, Commands]:
     if call.stage is not m.Stage.WAITING or call.ringing != event.agent:
-        return call, [m.HangUpAgent(event.agent, "no longer offered")]
-    routed: Commands = [] if is_outside(call) else [m.Route(routing.OfferAnswered(call.id, event.agent))]
+        return call, [do.HangUpAgent(event.agent, "no longer offered")]
+    routed: Commands = [] if is_outside(call) else [do.Route(routing.OfferAnswered(call.id, event.agent))]
     call, told = arrived(call, event.agent)
     call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, speaking=0, then=None)
-    return call, [*told, m.Bridge(event.agent), *routed, m.Write("bridged", {"agent": event.agent})]
+    return call, [*told, do.Bridge(event.agent), *routed, do.Write("bridged", {"agent": event.agent})]
 
 
 def agent_failed(call: m.Call, event: m.AgentFailed, now: Moment) -> tuple[m.Call, Commands]:
     if call.ringing != event.agent:
         return call, []
     data: dict[str, object] = {"agent": event.agent, "reason": event.reason}
-    commands: Commands = [m.Write("not_answered", data)]
+    commands: Commands = [do.Write("not_answered", data)]
     if is_outside(call):
         call, more = failed(call, event.reason, now)
         return call, commands + more
-    commands.append(m.Route(routing.OfferFailed(call.id, event.agent, event.reason)))
+    commands.append(do.Route(routing.OfferFailed(call.id, event.agent, event.reason)))
     return replace(call, ringing=None), commands
 
 
@@ -122,13 +123,13 @@ def agent_left(call: m.Call, event: m.AgentLeft, now: Moment) -> tuple[m.Call, C
         return call, []
     call, told = retrieved(call, "agent", now)
     if event.told:
-        told.append(m.Write("agent_left", {"agent": event.agent, "told": event.told}))
+        told.append(do.Write("agent_left", {"agent": event.agent, "told": event.told}))
     if event.reason != "hung up" and call.queue:  # the phone vanished: the caller did not ask to leave
         commands: Commands = [
             *told,
-            m.HangUpAgent(event.agent, event.reason),
-            m.Write("agent_lost", {"agent": event.agent, "reason": event.reason}),
-            m.Route(routing.CallFinished(call.id, event.agent)),
+            do.HangUpAgent(event.agent, event.reason),
+            do.Write("agent_lost", {"agent": event.agent, "reason": event.reason}),
+            do.Route(routing.CallFinished(call.id, event.agent)),
         ]
         return to_queue_again(call, commands, now)
     call, over = end(call, "agent hung up", hang_up=True)

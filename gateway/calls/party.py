@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.calls.negotiation import Negotiation
 from gateway.media.leg import Leg
-from gateway.sip.events import TransferAsked
+from gateway.sip.events import TransferAsked, TransferProgress
 from gateway.sip.offer_answer import Agreed
 from gateway.sip.place import Place
 
@@ -48,6 +48,9 @@ class Owner:
 
     def vanished(self, party: Party) -> None:
         """Nothing comes from the phone any more and it does not answer. Its SIP call still stands."""
+
+    def referred(self, party: Party, event: TransferProgress) -> None:
+        """How it goes that the phone calls somebody else, as we asked it to."""
 
     def asks_transfer(self, party: Party, event: TransferAsked) -> None:
         """The phone wants its place taken by somebody else; it is answered here or never."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.calls import commands as do
 from gateway.calls import handover, transfer, turns
 from gateway.calls import model as m
 from gateway.calls.carry import Commands, end, feed_flow
@@ -58,7 +59,7 @@ def _tick(call: m.Call, _: m.Tick, now: Moment) -> tuple[m.Call, Commands]:
         if call.stage is m.Stage.MESSAGE and call.message_from is not None:
             return handover.message_over(call, now)
         if call.stage is m.Stage.WAITING and call.ringing and call.transfer:
-            stop = m.StopRinging(call.ringing, "no answer")
+            stop = do.StopRinging(call.ringing, "no answer")
             call, commands = transfer.failed(call, "no answer", now)
             return call, [stop, *commands]
         reason = "no ACK" if call.stage is m.Stage.ANSWERING else call.end_reason or "timed out"
@@ -96,6 +97,7 @@ _HANDLERS: Mapping[type, Callable[[m.Call, Any, Moment], tuple[m.Call, Commands]
     m.AgentRings: transfer.rings,
     m.HoldChanged: transfer.hold,
     m.TransferWanted: transfer.wanted,
+    m.CallerReferred: transfer.referred,
     m.TakenOver: transfer.taken_over,
     m.Tick: _tick,
     m.Shutdown: _shutdown,

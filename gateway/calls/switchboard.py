@@ -192,6 +192,9 @@ class Switchboard:
     def _digit(self, party: Party, event: sip.InfoDigit) -> None:
         party.owner.key(party, event.digit)
 
+    def _referred(self, party: Party, event: sip.TransferProgress) -> None:
+        party.owner.referred(party, event)
+
     def _transfer(self, party: Party, event: sip.TransferAsked) -> None:
         party.owner.asks_transfer(party, event)
 
@@ -207,4 +210,5 @@ _SIP: Mapping[type, Callable[[Switchboard, Party, Any], None]] = {
     sip.ChangeAnswered: Switchboard._change_answered,
     sip.InfoDigit: Switchboard._digit,
     sip.TransferAsked: Switchboard._transfer,
+    sip.TransferProgress: Switchboard._referred,
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.announce import announce
-from gateway.calls.carry import Commands, feed_flow, routing_queue, say_it
+from gateway.calls.carry import Commands, end, feed_flow, routing_queue, say_it
 from gateway.calls.destinations import ToAgent, ToNumber, ToOutside, ToQueue
 from gateway.core.clock import Moment
 from gateway.flow import interpreter, turn
@@ -28,11 +29,11 @@ def hold(call: m.Call, event: m.HoldChanged, now: Moment) -> tuple[m.Call, Comma
         return call, []
     if event.on:
         call = replace(call, held={**call.held, event.by: now.mono})
-        told: Commands = [m.Write("held", {"by": event.by})]
-        return call, told + ([m.Part(), m.PlayMusic()] if event.by == "agent" else [])
+        told: Commands = [do.Write("held", {"by": event.by})]
+        return call, told + ([do.Part(), do.PlayMusic()] if event.by == "agent" else [])
     call, told = retrieved(call, event.by, now)
     if event.by == "agent" and call.stage is m.Stage.BRIDGED and call.agent:
-        told.append(m.Bridge(call.agent))
+        told.append(do.Bridge(call.agent))
     return call, told
 
 
@@ -42,7 +43,7 @@ def retrieved(call: m.Call, by: str, now: Moment) -> tuple[m.Call, Commands]:
     if since is None:
         return call, []
     call = replace(call, held={who: at for who, at in call.held.items() if who != by})
-    return call, [m.Write("retrieved", {"by": by, "seconds": round(now.mono - since, 1)})]
+    return call, [do.Write("retrieved", {"by": by, "seconds": round(now.mono - since, 1)})]
 
 
 # --- transfer -----------------------------------------------------------------------------------------------------
@@ -56,13 +57,13 @@ def wanted(call: m.Call, event: m.TransferWanted, now: Moment) -> tuple[m.Call, 
     if event.to == ToAgent(event.by):
         return call, _told(event.ask, 486, "that is the same phone")
     call, commands = retrieved(call, "agent", now)
-    commands.append(m.Write("transfer", {"by": event.by, "to": str(event.to)}))
+    commands.append(do.Write("transfer", {"by": event.by, "to": str(event.to)}))
     commands += _told(event.ask, 100)
     match event.to:
         case ToAgent(agent):
             call, more = _to_agent(call, event, agent)
-        case ToOutside(number):
-            call, more = _outside(call, event, number, now)
+        case ToOutside():
+            call, more = _outside(call, event, event.to, now)
         case ToQueue():
             call, more = _to_queue(call, event, event.to, now)
         case ToNumber():
@@ -71,13 +72,13 @@ def wanted(call: m.Call, event: m.TransferWanted, now: Moment) -> tuple[m.Call, 
 
 
 def _told(ask: str, status: int, reason: str = "") -> Commands:
-    return [m.TellTransfer(ask, status, reason)] if ask else []
+    return [do.TellTransfer(ask, status, reason)] if ask else []
 
 
-def put_through(call: m.Call, only: str | None, priority: int = AGAIN_PRIORITY) -> m.Route:
+def put_through(call: m.Call, only: str | None, priority: int = AGAIN_PRIORITY) -> do.Route:
     """The caller waits again: for one agent, or (None) for the queue they came from."""
     queue = routing_queue(call.flow, call.queue or call.flow.human_queue)
-    return m.Route(routing.CallQueued(call.id, queue, call.language, call.intent, priority, only=only))
+    return do.Route(routing.CallQueued(call.id, queue, call.language, call.intent, priority, only=only))
 
 
 def _to_agent(call: m.Call, event: m.TransferWanted, agent: str) -> tuple[m.Call, Commands]:
@@ -85,22 +86,50 @@ def _to_agent(call: m.Call, event: m.TransferWanted, agent: str) -> tuple[m.Call
     if not event.by:
         return replace(call, transfer=under_way), [put_through(call, agent)]
     call = replace(call, stage=m.Stage.WAITING, agent=None, transfer=under_way, then=None)
-    return call, [m.StepAside(), m.PlayMusic(), put_through(call, agent)]
+    return call, [do.StepAside(), do.PlayMusic(), put_through(call, agent)]
 
 
-def _outside(call: m.Call, event: m.TransferWanted, number: str, now: Moment) -> tuple[m.Call, Commands]:
-    under_way = m.Transfer(event.by, event.to, event.ask)
-    call = replace(call, stage=m.Stage.WAITING, agent=None, ringing=number, transfer=under_way, then=None)
-    call = replace(call, own_deadline=now.mono + OUTSIDE_RING_S)
-    finished = m.Route(routing.CallFinished(call.id, event.by))
-    return call, [m.StepAside(), m.PlayMusic(), finished, m.CallOutside(number, event.by, about(call))]
+def _outside(call: m.Call, event: m.TransferWanted, to: ToOutside, now: Moment) -> tuple[m.Call, Commands]:
+    """The caller's own side is asked to go there itself, where it takes that; else we call the number and stay."""
+    under_way = m.Transfer(event.by, to, event.ask)
+    call = replace(call, stage=m.Stage.WAITING, agent=None, transfer=under_way, then=None)
+    commands: Commands = [do.StepAside(), do.PlayMusic(), do.Route(routing.CallFinished(call.id, event.by))]
+    if to.refer:
+        return call, [*commands, do.ReferCaller(to.refer)]
+    call, more = _call_outside(call, under_way, now)
+    return call, commands + more
+
+
+def _call_outside(call: m.Call, under_way: m.Transfer, now: Moment) -> tuple[m.Call, Commands]:
+    number = str(under_way.to)
+    call = replace(call, ringing=number, own_deadline=now.mono + OUTSIDE_RING_S)
+    return call, [do.CallOutside(number, under_way.by, about(call))]
+
+
+def referred(call: m.Call, event: m.CallerReferred, now: Moment) -> tuple[m.Call, Commands]:
+    """The caller's own side tells how it goes. Where it would not or could not, we call the number."""
+    under_way = call.transfer
+    if under_way is None or call.ringing or not isinstance(under_way.to, ToOutside) or not under_way.to.refer:
+        return call, []
+    if under_way.back:
+        return call, []
+    if not event.final:
+        return call, _told(under_way.ask, 180) if event.status in (180, 183) else []
+    if not 200 <= event.status < 300:
+        note = do.Write("refer_refused", {"to": str(under_way.to), "status": event.status})
+        call, commands = _call_outside(call, under_way, now)
+        return call, [note, *commands]
+    done = do.Write("transferred", {"by": under_way.by, "to": str(under_way.to), "refer": True})
+    commands = [*_told(under_way.ask, 200), do.LetGo("transferred"), done]
+    call, more = end(replace(call, transfer=None, agent=under_way.by), "transferred", hang_up=True)
+    return call, commands + more
 
 
 def _to_queue(call: m.Call, event: m.TransferWanted, to: ToQueue, now: Moment) -> tuple[m.Call, Commands]:
     call = replace(_move(call, to.flow), stage=m.Stage.WAITING, agent=None, queue=to.queue)
     commands: Commands = [
         *_handed(event),
-        m.Write("queued", {"queue": to.queue, "intent": call.intent, "reason": "transferred", "emergency": False}),
+        do.Write("queued", {"queue": to.queue, "intent": call.intent, "reason": "transferred", "emergency": False}),
         put_through(call, None, 0),
     ]
     return _hold_on(call, commands, now)
@@ -116,7 +145,7 @@ def _to_number(call: m.Call, event: m.TransferWanted, to: ToNumber, now: Moment)
         language=to.language or call.language,
         flow_state=interpreter.start(to.flow),
     )
-    commands: Commands = [*_handed(event), m.Route(routing.CallFinished(call.id, event.by))]
+    commands: Commands = [*_handed(event), do.Route(routing.CallFinished(call.id, event.by))]
     # the notice that the call is recorded was heard at its beginning
     call, more = feed_flow(call, turn.Started(call.language, call.caller, call.dialled, recorded=False), now)
     return call, commands + more
@@ -146,15 +175,15 @@ def _move(call: m.Call, flow: Flow) -> m.Call:
 
 def _handed(event: m.TransferWanted) -> Commands:
     """The agent is rid of the caller."""
-    done = m.Write("transferred", {"by": event.by, "to": str(event.to)})
-    return [*_told(event.ask, 200), m.HangUpAgent(event.by, "transferred"), done]
+    done = do.Write("transferred", {"by": event.by, "to": str(event.to)})
+    return [*_told(event.ask, 200), do.HangUpAgent(event.by, "transferred"), done]
 
 
 def _hold_on(call: m.Call, commands: Commands, now: Moment) -> tuple[m.Call, Commands]:
     """The caller is asked for patience, where the queue has words for it, and hears music."""
     say = announce(call.flow, "hold", call.language, call.queue or "")
     if say is None:
-        return call, [*commands, m.PlayMusic()]
+        return call, [*commands, do.PlayMusic()]
     call, more = say_it(replace(call, then="music"), say, now)
     return call, commands + more
 
@@ -173,8 +202,8 @@ def arrived(call: m.Call, agent: str) -> tuple[m.Call, Commands]:
     call = replace(call, transfer=None, own_deadline=None)
     if under_way.back:
         return call, []
-    done = m.Write("transferred", {"by": under_way.by, "to": agent})
-    return call, [*_told(under_way.ask, 200), m.LetGo("transferred"), done]
+    done = do.Write("transferred", {"by": under_way.by, "to": agent})
+    return call, [*_told(under_way.ask, 200), do.LetGo("transferred"), done]
 
 
 def is_outside(call: m.Call) -> bool:
@@ -190,7 +219,7 @@ def failed(call: m.Call, why: str, now: Moment) -> tuple[m.Call, Commands]:
     call = replace(call, ringing=None, own_deadline=None, queue=call.queue or call.flow.human_queue)
     if under_way.back:
         return to_queue_again(replace(call, transfer=None), [], now)
-    told: Commands = [m.Write("transfer_failed", {"by": under_way.by, "to": str(under_way.to), "why": why})]
+    told: Commands = [do.Write("transfer_failed", {"by": under_way.by, "to": str(under_way.to), "why": why})]
     told += _told(under_way.ask, 480, why)
     if not under_way.by:
         return to_queue_again(replace(call, transfer=None), told, now)
@@ -198,13 +227,13 @@ def failed(call: m.Call, why: str, now: Moment) -> tuple[m.Call, Commands]:
         call = replace(call, transfer=replace(under_way, back=True, ask=""))
         return call, [*told, put_through(call, under_way.by)]
     call = replace(call, transfer=None, stage=m.Stage.BRIDGED, agent=under_way.by, speaking=0, then=None)
-    return call, [*told, m.StepBack(), *_talk(call, under_way.by)]
+    return call, [*told, do.StepBack(), *_talk(call, under_way.by)]
 
 
 def _talk(call: m.Call, agent: str) -> Commands:
     queue = routing_queue(call.flow, call.queue) if call.queue else None
-    engaged = m.Route(routing.Engaged(call.id, agent, queue))
-    return [m.Bridge(agent), m.Write("bridged", {"agent": agent}), engaged]
+    engaged = do.Route(routing.Engaged(call.id, agent, queue))
+    return [do.Bridge(agent), do.Write("bridged", {"agent": agent}), engaged]
 
 
 def to_queue_again(call: m.Call, commands: Commands, now: Moment) -> tuple[m.Call, Commands]:
@@ -221,16 +250,16 @@ def taken_over(call: m.Call, event: m.TakenOver, now: Moment) -> tuple[m.Call, C
     commands: Commands = []
     if event.by is None and call.stage is m.Stage.WAITING:
         if call.ringing:
-            commands.append(m.StopRinging(call.ringing, f"{event.agent} picked the caller up"))
+            commands.append(do.StopRinging(call.ringing, f"{event.agent} picked the caller up"))
         if call.transfer:
-            commands += [*_told(call.transfer.ask, 200), m.LetGo("transferred")]
-        commands.append(m.Write("picked_up", {"agent": event.agent, "queue": call.queue}))
+            commands += [*_told(call.transfer.ask, 200), do.LetGo("transferred")]
+        commands.append(do.Write("picked_up", {"agent": event.agent, "queue": call.queue}))
     elif event.by is not None and call.stage is m.Stage.BRIDGED and call.agent == event.by:
         call, commands = retrieved(call, "agent", now)
-        commands.append(m.Write("transferred", {"by": event.by, "to": event.agent, "attended": True}))
+        commands.append(do.Write("transferred", {"by": event.by, "to": event.agent, "attended": True}))
         commands += _told(event.ask, 200)
     else:
-        return call, [*_told(event.ask, 603, "the caller is gone"), m.TurnAway("the caller is gone")]
+        return call, [*_told(event.ask, 603, "the caller is gone"), do.TurnAway("the caller is gone")]
     call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, transfer=None)
     call = replace(call, speaking=0, then=None, own_deadline=None)
-    return call, [*commands, m.TakeOver("transferred"), *_talk(call, event.agent)]
+    return call, [*commands, do.TakeOver("transferred"), *_talk(call, event.agent)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.carry import Commands, beep, end, feed_flow, message_end
 from gateway.calls.handover import message_over
@@ -25,14 +26,14 @@ def confirmed(call: m.Call, event: m.Confirmed, now: Moment) -> tuple[m.Call, Co
     if call.stage is not m.Stage.ANSWERING:
         return call, []
     call = replace(call, stage=m.Stage.FLOW, own_deadline=None)
-    commands: Commands = [m.Write("answered", {"language": call.language})]
+    commands: Commands = [do.Write("answered", {"language": call.language})]
     call, more = feed_flow(call, turn.Started(call.language, call.caller, call.dialled, event.recorded), now)
     return call, commands + more
 
 
 def caller_left(call: m.Call, event: m.CallerLeft, now: Moment) -> tuple[m.Call, Commands]:
     call, commands = end(call, event.reason, hang_up=False)
-    told: Commands = [m.Write("caller_left", {"told": event.told})] if event.told else []
+    told: Commands = [do.Write("caller_left", {"told": event.told})] if event.told else []
     return call, told + commands
 
 
@@ -53,9 +54,9 @@ def speech_ended(call: m.Call, _: m.SpeechEnded, now: Moment) -> tuple[m.Call, C
 
 def turn_dropped(call: m.Call, _: m.TurnDropped, now: Moment) -> tuple[m.Call, Commands]:
     """No words after all: a muted prompt goes on, and the flow counts silence again."""
-    commands: Commands = [m.Hear(call.listen)] if call.listen else []
+    commands: Commands = [do.Hear(call.listen)] if call.listen else []
     if call.muted:
-        commands.append(m.ResumePrompt())
+        commands.append(do.ResumePrompt())
     call, more = feed_flow(replace(call, muted=False), turn.SpeechDropped(), now)
     return call, commands + more
 
@@ -77,7 +78,7 @@ def _interrupt(call: m.Call, by: str, now: Moment) -> tuple[m.Call, Commands]:
         return replace(call, muted=False), []
     prompt = call.say.prompt if call.say else ""
     call = replace(call, speaking=0, muted=False)
-    commands: Commands = [m.StopPrompt(), m.Write("interrupted", {"prompt": prompt, "by": by})]
+    commands: Commands = [do.StopPrompt(), do.Write("interrupted", {"prompt": prompt, "by": by})]
     call, more = feed_flow(call, turn.PromptDone(interrupted=True), now)
     commands += more
     if by == "speech":
@@ -103,15 +104,15 @@ def utterance(call: m.Call, event: m.UtteranceHeard, now: Moment) -> tuple[m.Cal
     call, more = feed_flow(call, turn.Heard(event.text, event.ranked, event.asr_score), now)
     text = "" if asked.sensitive else _as_noted(more, event.text)
     call = replace(call, last_heard=text or call.last_heard)
-    commands.append(m.Write("heard", _heard_data(asked, event, text)))
+    commands.append(do.Write("heard", _heard_data(asked, event, text)))
     if text and text != event.text:  # masked by the flow: a sensitive value was said before it was asked for
-        commands.append(m.Blank(event.speech_started, event.speech_ended))
+        commands.append(do.Blank(event.speech_started, event.speech_ended))
     return call, commands + more
 
 
 def _as_noted(commands: Commands, text: str) -> str:
     """The words as the flow noted them: it masks a sensitive value that stands in the middle of a sentence."""
-    notes = (c for c in commands if isinstance(c, m.Write) and c.kind in ("matched", "no_match"))
+    notes = (c for c in commands if isinstance(c, do.Write) and c.kind in ("matched", "no_match"))
     return next((str(note.data["text"]) for note in notes if "text" in note.data), text)
 
 
@@ -136,14 +137,14 @@ def _heard_data(call: m.Call, event: m.UtteranceHeard, text: str) -> dict[str, o
 
 def unheard(call: m.Call, event: m.Unheard, now: Moment) -> tuple[m.Call, Commands]:
     call, commands = _interrupt(call, "speech", now) if call.muted else (call, [])
-    commands.append(m.Write("unheard", {"reason": event.reason}))
+    commands.append(do.Write("unheard", {"reason": event.reason}))
     call, more = feed_flow(call, turn.Unheard(event.reason), now)
     return call, commands + more
 
 
 def key(call: m.Call, event: m.KeyPressed, now: Moment) -> tuple[m.Call, Commands]:
     # a key typed ahead may belong to a sensitive value nobody asked for yet; the flow notes what each key chose
-    commands: Commands = [m.Write("key", {"digit": event.digit, "sensitive": True})]
+    commands: Commands = [do.Write("key", {"digit": event.digit, "sensitive": True})]
     if call.stage is m.Stage.MESSAGE and call.message_from is not None and event.digit == "#":
         call, more = message_over(call, now)
         return call, commands + more
@@ -153,7 +154,7 @@ def key(call: m.Call, event: m.KeyPressed, now: Moment) -> tuple[m.Call, Command
         call, more = _interrupt(call, "key", now)
         commands += more
     if call.listen:  # words half said before the key belong to nobody
-        commands.append(m.Hear(call.listen))
+        commands.append(do.Hear(call.listen))
     call = replace(call, speech_ended=now.mono)
     call, more = feed_flow(call, turn.Key(event.digit), now)
     return call, commands + more
@@ -165,7 +166,7 @@ def prompt_started(call: m.Call, event: m.PromptStarted, now: Moment) -> tuple[m
     if call.speech_ended is None or event.token > call.token:
         return call, []
     latency = round(max(0.0, event.at - call.speech_ended) * 1000)
-    return replace(call, speech_ended=None), [m.Write("replied", {"latency_ms": latency, "language": call.language})]
+    return replace(call, speech_ended=None), [do.Write("replied", {"latency_ms": latency, "language": call.language})]
 
 
 def prompt_done(call: m.Call, event: m.PromptDone, now: Moment) -> tuple[m.Call, Commands]:
@@ -183,12 +184,12 @@ def action_done(call: m.Call, event: turn.ActionDone, now: Moment) -> tuple[m.Ca
 
 
 def _music(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
-    return call, [m.PlayMusic()]
+    return call, [do.PlayMusic()]
 
 
 def _take_message_now(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
     call = replace(call, message_from=now.mono, own_deadline=now.mono + MESSAGE_QUIET_S * 2)
-    return call, [m.Record("message_start")]
+    return call, [do.Record("message_start")]
 
 
 def _leave(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:

@@ -49,6 +49,16 @@ def way_out(stack: Stack, target: str) -> tuple[str, str]:
     return "", ""
 
 
+def refer_uri(stack: Stack, trunk: str, number: str) -> str | None:
+    """What a caller who came by `trunk` is asked to call instead of us, to go on to `number` without us. None where the
+    trunk does not take that."""
+    state = stack.trunks.states.get(trunk)
+    if state is None or not state.trunk.refer or state.trunk.home is None:
+        return None
+    found = state.trunk
+    return str(replace(state.trunk.home, user=written(number, found.number_format, found.country)))
+
+
 def permitted(stack: Stack, target: str, trunk: str | None) -> str:
     """The number a target means. Raises Barred where it may not be dialled."""
     number = number_outside(stack.trunks, target, trunk)

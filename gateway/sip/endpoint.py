@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Unpack
 
 from gateway.core.errors import SipError
-from gateway.sip import keys, placing, refer
+from gateway.sip import dialling, keys, placing, refer
 from gateway.sip.admission import Admission
 from gateway.sip.auth import Authenticator
 from gateway.sip.client import Registration
@@ -254,6 +254,11 @@ class Endpoint(Relations):
         way."""
         self._stack.now = now
         refer.ask(self._talking(call), target, self._talking(replaces) if replaces else None)
+
+    def refer_uri(self, trunk: str, number: str) -> str | None:
+        """The target for `refer` of a caller from `trunk` to a number outside, as `number_outside` gives it; None where
+        that trunk is not told so."""
+        return dialling.refer_uri(self._stack, trunk, number)
 
     def accept_transfer(self, transfer: str, *, now: float) -> None:
         """Takes a TransferAsked on; nothing happens where it was answered already."""

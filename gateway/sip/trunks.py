@@ -34,7 +34,8 @@ class Trunk:
     SIP URIs, or to where `account` registered. `domain`: the host part of addresses there, `server`'s by default.
     `credentials` answer the peer's challenges. `country` is how numbers are dialled there, `number_format` how it wants
     them, `caller_id` our own number, `identity`, `privacy` how callers are named to it; `trust`: its P-Asserted-
-    Identity is believed. `max_calls` at once, `per_second` new ones in each direction; 0 is no limit. `failover`:
+    Identity is believed; `refer`: callers who came by it are handed back to it by REFER where they go on to a number
+    outside. `max_calls` at once, `per_second` new ones in each direction; 0 is no limit. `failover`:
     trunks that are tried after it; lower `priority` first, `weight` shares among equals. `ping_s`: seconds between
     OPTIONS, 0 for none. `patience_s`: seconds a call out waits for a first answer before it goes on to the next trunk.
     Raises ConfigError where an address or a URI is none."""
@@ -56,6 +57,7 @@ class Trunk:
     privacy: str = "keep"
     trust: bool = False
     anonymous: bool = True
+    refer: bool = False
     max_calls: int = 0
     per_second: float = 0.0
     failover: tuple[str, ...] = ()

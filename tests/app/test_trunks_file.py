@@ -65,6 +65,7 @@ trunks:
     identity: pai
     privacy: always
     trust: true
+    refer: true
     anonymous: refuse
     limits: {calls: 30, per_second: 2.5}
     failover: [backup]
@@ -97,6 +98,7 @@ outbound:
     assert (trunk.codecs, trunk.srtp) == (("PCMA", "PCMU"), "required")
     assert (trunk.country, trunk.caller_id, trunk.number_format) == ("DE", "+4930123456", "national")
     assert (trunk.identity, trunk.privacy, trunk.trust, trunk.anonymous) == ("pai", "always", True, False)
+    assert trunk.refer
     assert (trunk.max_calls, trunk.per_second, trunk.failover) == (30, 2.5, ("backup",))
     assert (trunk.priority, trunk.weight, trunk.ping_s, trunk.patience_s) == (2, 3, 30.0, 4.0)
     assert found.dids["carrier"] == {

@@ -87,7 +87,8 @@ class Node:
         self.engine = Engine()
         self.sip = MagicMock()
         self.sip.invite.side_effect = self._invited
-        self.sip.endpoint.number_outside.return_value = None
+        self.sip.endpoint.number_outside.side_effect = lambda dialled: dialled if dialled.startswith("+49") else None
+        self.sip.endpoint.refer_uri.return_value = None
         self.invited: dict[str, str] = {}
         self.clock = FakeClock()
         board = Switchboard(self.engine, Addresses(), (20000, 30000), Terms())

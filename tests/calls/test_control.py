@@ -168,6 +168,20 @@ async def test_a_colleague_who_was_asked_and_does_not_take_the_caller(how: str) 
         assert len(node.engine.legs) == 2
 
 
+async def test_a_caller_whose_trunk_takes_them_back_is_asked_to_go_by_themselves() -> None:
+    node = Node("anna")
+    driver, first = await talking(node)
+    caller = driver.caller.sip
+    node.sip.endpoint.refer_uri.side_effect = lambda trunk, number: f"sip:{number}@{trunk}"
+    node.asks(first, "+4930")
+    assert node.sip.refer.call_args.args == (caller, "sip:+4930@t")
+    assert node.engine.music(driver.leg)
+    node.exchange.on_sip(sip.TransferProgress(caller, 180, "Ringing", False))
+    node.exchange.on_sip(sip.TransferProgress(caller, 200, "OK", True))
+    assert node.told() == [180, 200]
+    assert not node.engine.legs
+
+
 async def test_the_desk_gives_a_waiting_caller_to_an_agent() -> None:
     node = Node("anna", "bo")
     driver = await node.caller()

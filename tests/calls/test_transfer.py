@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls import transfer
 from gateway.calls.destinations import Plan, ToAgent, ToNumber, ToOutside, ToQueue
+from gateway.calls.exchange import outcome
 from gateway.flow.dialled import Number
 from gateway.routing import model as routing
 from gateway.sip.trunks import Destinations
@@ -31,16 +33,16 @@ def waiting() -> Caller:
     return caller
 
 
-def routed(commands: list[m.CallCommand]) -> list[routing.RoutingEvent]:
-    return [c.event for c in commands if isinstance(c, m.Route)]
+def routed(commands: list[do.CallCommand]) -> list[routing.RoutingEvent]:
+    return [c.event for c in commands if isinstance(c, do.Route)]
 
 
-def written(commands: list[m.CallCommand], kind: str) -> dict[str, object]:
-    return next(c.data for c in commands if isinstance(c, m.Write) and c.kind == kind)
+def written(commands: list[do.CallCommand], kind: str) -> dict[str, object]:
+    return next(c.data for c in commands if isinstance(c, do.Write) and c.kind == kind)
 
 
-def told(commands: list[m.CallCommand]) -> list[int]:
-    return [c.status for c in commands if isinstance(c, m.TellTransfer)]
+def told(commands: list[do.CallCommand]) -> list[int]:
+    return [c.status for c in commands if isinstance(c, do.TellTransfer)]
 
 
 # --- hold ---------------------------------------------------------------------------------------------------------
@@ -49,11 +51,11 @@ def told(commands: list[m.CallCommand]) -> list[int]:
 def test_a_held_caller_hears_music_until_the_agent_is_back() -> None:
     caller = bridged()
     out = caller.feed(m.HoldChanged("agent", True))
-    assert [m.Part(), m.PlayMusic()] == [c for c in out if not isinstance(c, m.Write)]
+    assert [do.Part(), do.PlayMusic()] == [c for c in out if not isinstance(c, do.Write)]
     assert caller.feed(m.HoldChanged("agent", True)) == []
     caller.clock.advance(12.0)
     out = caller.feed(m.HoldChanged("agent", False))
-    assert m.Bridge("anna") in out
+    assert do.Bridge("anna") in out
     assert written(out, "retrieved") == {"by": "agent", "seconds": 12.0}
 
 
@@ -67,7 +69,7 @@ def test_an_agent_who_hangs_up_while_holding_ends_the_call() -> None:
     caller = bridged()
     caller.feed(m.HoldChanged("agent", True))
     out = caller.feed(m.AgentLeft("anna", "hung up", "user pressed the hook"))
-    assert only(out, m.HangUpCaller)
+    assert only(out, do.HangUpCaller)
     assert written(out, "agent_left") == {"agent": "anna", "told": "user pressed the hook"}
 
 
@@ -80,30 +82,30 @@ def handed_to_bo() -> Caller:
     (queued,) = routed(out)
     assert isinstance(queued, routing.CallQueued)
     assert (queued.only, queued.queue) == ("bo", "bank.general")
-    assert [m.StepAside(), m.PlayMusic()] == [c for c in out if isinstance(c, m.StepAside | m.PlayMusic)]
+    assert [do.StepAside(), do.PlayMusic()] == [c for c in out if isinstance(c, do.StepAside | do.PlayMusic)]
     assert told(out) == [100]
     return caller
 
 
 def test_a_caller_is_put_through_to_a_colleague() -> None:
     caller = handed_to_bo()
-    ring = only(caller.feed(routing.AgentOffer("call-1", "bo", "bank.general", 99.0, "put through")), m.RingAgent)
+    ring = only(caller.feed(routing.AgentOffer("call-1", "bo", "bank.general", 99.0, "put through")), do.RingAgent)
     assert ring.about["Transferred-By"] == "anna"
     assert told(caller.feed(m.AgentRings("bo"))) == [180]
     out = caller.feed(m.AgentAnswered("bo"))
     assert told(out) == [200]
-    assert m.Bridge("bo") in out
-    assert m.LetGo("transferred") in out
+    assert do.Bridge("bo") in out
+    assert do.LetGo("transferred") in out
     assert routing.OfferAnswered("call-1", "bo") in routed(out)
     assert written(out, "transferred") == {"by": "anna", "to": "bo"}
-    assert m.Route(routing.CallFinished("call-1", "bo")) in caller.feed(m.AgentLeft("bo", "hung up"))
+    assert do.Route(routing.CallFinished("call-1", "bo")) in caller.feed(m.AgentLeft("bo", "hung up"))
 
 
 def test_a_colleague_who_does_not_answer_gives_the_caller_back_to_the_agent() -> None:
     caller = handed_to_bo()
     out = caller.feed(routing.NobodyThere("call-1", "bank.general", "Bo did not answer"))
     assert told(out) == [480]
-    assert [c for c in out if isinstance(c, m.StepBack | m.Bridge)] == [m.StepBack(), m.Bridge("anna")]
+    assert [c for c in out if isinstance(c, do.StepBack | do.Bridge)] == [do.StepBack(), do.Bridge("anna")]
     assert routed(out) == [routing.Engaged("call-1", "anna", "bank.general")]
     assert caller.call.agent == "anna"
 
@@ -112,7 +114,7 @@ def test_where_the_agent_talks_with_somebody_else_by_then_the_caller_waits_first
     caller = handed_to_bo()
     caller.feed(routing.NobodyThere("call-1", "bank.general", "Bo did not answer"))
     out = caller.feed(routing.WithdrawOffer("call-1", "anna", "Anna talks with somebody else"))
-    assert only(out, m.HangUpAgent).agent == "anna"
+    assert only(out, do.HangUpAgent).agent == "anna"
     (queued,) = routed(out)
     assert (queued.only, queued.priority) == (None, transfer.AGAIN_PRIORITY)
 
@@ -123,12 +125,12 @@ def test_an_agent_who_hung_up_meanwhile_is_rung_again_and_then_the_queue() -> No
     (again,) = routed(caller.feed(routing.NobodyThere("call-1", "bank.general", "Bo talks")))
     assert again.only == "anna"
     ring = caller.feed(routing.AgentOffer("call-1", "anna", "bank.general", 99.0, "put through"))
-    assert "Transferred-By" not in only(ring, m.RingAgent).about
+    assert "Transferred-By" not in only(ring, do.RingAgent).about
     (last,) = routed(caller.feed(routing.NobodyThere("call-1", "bank.general", "Anna did not answer")))
     assert (last.only, last.priority) == (None, transfer.AGAIN_PRIORITY)
     assert caller.call.transfer is None
     caller.feed(routing.AgentOffer("call-1", "chen", "bank.general", 99.0, "longest idle"))
-    assert m.Bridge("chen") in caller.feed(m.AgentAnswered("chen"))
+    assert do.Bridge("chen") in caller.feed(m.AgentAnswered("chen"))
 
 
 def test_a_caller_who_leaves_in_a_transfer_ends_it_for_everybody() -> None:
@@ -149,7 +151,7 @@ def test_to_a_queue_to_a_number_of_ours_and_to_one_outside() -> None:
     caller = bridged()
     out = caller.feed(m.TransferWanted("anna", ToQueue(FLOW, "cards"), "ask"))
     assert told(out) == [100, 200]
-    assert only(out, m.HangUpAgent).agent == "anna"
+    assert only(out, do.HangUpAgent).agent == "anna"
     assert [e.queue for e in routed(out) if isinstance(e, routing.CallQueued)] == ["bank.cards"]
     assert caller.call.queue == "cards"
 
@@ -157,16 +159,16 @@ def test_to_a_queue_to_a_number_of_ours_and_to_one_outside() -> None:
     out = caller.feed(m.TransferWanted("anna", ToNumber(FLOW, "1001", "zh-CN"), "ask"))
     assert routing.CallFinished("call-1", "anna") in routed(out)
     assert (caller.call.stage, caller.call.language, caller.call.queue) == (m.Stage.FLOW, "zh-CN", None)
-    assert any(isinstance(c, m.Speak) for c in out)
-    assert not any(isinstance(c, m.Speak) and c.say.prompt == "recording" for c in out)
+    assert any(isinstance(c, do.Speak) for c in out)
+    assert not any(isinstance(c, do.Speak) and c.say.prompt == "recording" for c in out)
 
     caller = bridged()
     out = caller.feed(m.TransferWanted("anna", ToOutside("+4930"), "ask"))
-    assert only(out, m.CallOutside).number == "+4930"
+    assert only(out, do.CallOutside).number == "+4930"
     out = caller.feed(m.AgentAnswered("+4930"))
     assert told(out) == [200]
     assert routed(out) == []
-    assert only(caller.feed(m.AgentLeft("+4930", "hung up")), m.HangUpCaller)
+    assert only(caller.feed(m.AgentLeft("+4930", "hung up")), do.HangUpCaller)
 
 
 def test_a_number_outside_that_does_not_answer_gives_the_caller_back() -> None:
@@ -176,7 +178,7 @@ def test_a_number_outside_that_does_not_answer_gives_the_caller_back() -> None:
         caller.clock.advance(transfer.OUTSIDE_RING_S + 0.1)
         out = caller.feed(event)
         assert told(out) == [480]
-        assert m.Bridge("anna") in out
+        assert do.Bridge("anna") in out
         assert caller.call.deadline is None
 
 
@@ -188,7 +190,7 @@ def test_an_attended_transfer_joins_the_caller_with_the_colleague_who_knows_alre
     caller.feed(m.HoldChanged("agent", True))
     out = caller.feed(m.TakenOver("bo", "anna", "ask"))
     assert told(out) == [200]
-    assert [c for c in out if isinstance(c, m.TakeOver | m.Bridge)] == [m.TakeOver("transferred"), m.Bridge("bo")]
+    assert [c for c in out if isinstance(c, do.TakeOver | do.Bridge)] == [do.TakeOver("transferred"), do.Bridge("bo")]
     assert routing.Engaged("call-1", "bo", "bank.general") in routed(out)
     assert written(out, "transferred") == {"by": "anna", "to": "bo", "attended": True}
     assert caller.call.held == {}
@@ -198,16 +200,16 @@ def test_a_waiting_caller_is_picked_up_and_the_phone_that_rang_stops() -> None:
     caller = waiting()
     caller.feed(routing.AgentOffer("call-1", "anna", "bank.general", 99.0, "longest idle"))
     out = caller.feed(m.TakenOver("bo"))
-    assert only(out, m.StopRinging).agent == "anna"
-    assert m.Bridge("bo") in out
+    assert only(out, do.StopRinging).agent == "anna"
+    assert do.Bridge("bo") in out
     assert written(out, "picked_up") == {"agent": "bo", "queue": "general"}
     assert caller.call.agent == "bo"
 
 
 def test_who_comes_too_late_is_turned_away() -> None:
     caller = bridged()
-    assert only(caller.feed(m.TakenOver("bo")), m.TurnAway)
-    assert only(caller.feed(m.TakenOver("bo", "chen", "ask")), m.TurnAway)
+    assert only(caller.feed(m.TakenOver("bo")), do.TurnAway)
+    assert only(caller.feed(m.TakenOver("bo", "chen", "ask")), do.TurnAway)
     assert caller.call.agent == "anna"
 
 
@@ -240,3 +242,36 @@ def test_what_a_dialled_name_means(dialled: str, found: object) -> None:
     outside = Destinations(allow=("+4930",))
     plan = Plan({"anna"}, {"bank": FLOW}, {"1001": Number("bank")}, lambda n: n if outside.permits(n) else None)
     assert plan.find(dialled) == found
+
+
+# --- the caller's own side goes there by itself -------------------------------------------------------------------
+
+
+def referred_to_berlin() -> Caller:
+    caller = bridged()
+    out = caller.feed(m.TransferWanted("anna", ToOutside("+4930", "sip:030@carrier"), "ask"))
+    assert only(out, do.ReferCaller).uri == "sip:030@carrier"
+    assert not any(isinstance(c, do.CallOutside) for c in out)
+    assert told(out) == [100]
+    return caller
+
+
+def test_a_caller_is_handed_back_to_the_trunk_they_came_by() -> None:
+    caller = referred_to_berlin()
+    assert told(caller.feed(m.CallerReferred(202, False))) == []
+    assert told(caller.feed(m.CallerReferred(180, False))) == [180]
+    out = caller.feed(m.CallerReferred(200, True))
+    assert told(out) == [200]
+    assert written(out, "transferred") == {"by": "anna", "to": "+4930", "refer": True}
+    assert only(out, do.HangUpCaller).reason == "transferred"
+    assert outcome(caller.call) == "served"
+
+
+@pytest.mark.parametrize("status", [100, 408, 491, 603])
+def test_a_trunk_that_will_not_take_the_caller_back_has_the_number_called(status: int) -> None:
+    caller = referred_to_berlin()
+    out = caller.feed(m.CallerReferred(status, True))
+    assert only(out, do.CallOutside).number == "+4930"
+    assert told(caller.feed(m.AgentAnswered("+4930"))) == [200]
+    assert caller.feed(m.CallerReferred(200, True)) == []
+    assert caller.call.agent == "+4930"

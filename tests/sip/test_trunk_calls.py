@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.core.errors import SipError
@@ -328,3 +330,12 @@ def test_nothing_of_a_call_outside_remains_when_it_is_over() -> None:
     assert not node.endpoint.calls
     assert not node.endpoint.busy
     assert [state.calls_out for state in node.endpoint.trunks.values()] == [0, 0]
+
+
+def test_a_trunk_that_takes_callers_back_is_told_numbers_as_it_writes_them() -> None:
+    takes = Trunk("takes", server="sip:sbc.example.com", domain="carrier.example", country="DE", refer=True)
+    takes = replace(takes, number_format="national")
+    _, node = gateway(takes, pbx(server="sip:10.0.0.9"))
+    assert node.endpoint.refer_uri("takes", "+4930123456") == "sip:030123456@carrier.example"
+    assert node.endpoint.refer_uri("pbx", "+4930123456") is None
+    assert node.endpoint.refer_uri("", "+4930123456") is None
