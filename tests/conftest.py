@@ -11,6 +11,7 @@ import pytest
 from tests.peers.programs import Programs
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"])  # kamailio's place
 
 
 @pytest.fixture(scope="session")
