@@ -145,12 +145,12 @@ class Dialling:
         assert home
         routes = state.routes or ((f"<{proxy};lr>",) if proxy else ())
         first = parse_address(routes[0]).uri if state.routes else proxy or server
-        return Target(replace(home, user=number), (*((state.place,) if state.place else ()), first), routes)
+        return Target(home._replace(user=number), (*((state.place,) if state.place else ()), first), routes)
 
     def _registered(self, trunk: Trunk, number: str) -> Target | None:
         account = trunk.account
         phones = self._phones(Uri("sip", account.user if account else "", self.stack.config.domain))
-        return replace(phones[0], uri=replace(phones[0].uri, user=number)) if phones else None
+        return replace(phones[0], uri=phones[0].uri._replace(user=number)) if phones else None
 
     def _introduced(self, trunk: Trunk) -> identity.Introduction:
         def shown(number: str) -> str:

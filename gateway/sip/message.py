@@ -226,7 +226,6 @@ def _tagged(request: Request) -> bool:
 _REQUEST_LINE = re.compile(rf"({grammar.TOKEN.pattern}) (\S+) [Ss][Ii][Pp]/([0-9]+\.[0-9]+)", re.A)
 _STATUS_LINE = re.compile(r"[Ss][Ii][Pp]/2\.0 ([0-9]{3})(?: (.*))?", re.S)
 _BREAK = re.compile(r"\r?\n")
-_FOLD = re.compile(r"\r?\n[ \t]+")
 _END = re.compile(rb"\r?\n\r?\n")
 _NUL = re.compile(r"(?<!\\)\x00")
 """NUL is proper only behind the backslash of a quoted-pair."""
@@ -239,10 +238,10 @@ def parse(data: bytes, max_headers: int = MAX_HEADERS) -> Request | Response:
     names and leading empty lines are taken, as is LF for CRLF.
     """
     lines, body, problem = _cut(data.lstrip(b"\r\n"))
-    start = lines[0]
     if len(lines) > max_headers + 1:
         problem = MessageError("Too Many Header Lines", counter="too_many_headers")
         del lines[max_headers + 1 :]
+    start = lines.pop(0)
     headers, flaw = _headers(lines)
     problem = problem or flaw
     line = _REQUEST_LINE.fullmatch(start)
@@ -274,43 +273,42 @@ def _response(start: str, headers: list[Header], body: bytes, problem: MessageEr
 
 
 def _cut(data: bytes) -> tuple[list[str], bytes, MessageError | None]:
-    """The lines of a message's head, unfolded; what follows; and what is wrong with that."""
+    """The lines of a message's head; what follows; and what is wrong with that."""
     end = data.find(b"\r\n\r\n")
-    head = data if end < 0 else data[:end]
-    breaks = head.count(b"\r\n")
-    problem = None
+    head, body = (data, b"") if end < 0 else (data[:end], data[end + 4 :])
+    lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    breaks, problem = len(lines) - 1, None
     if end < 0 or head.count(b"\n") != breaks or head.count(b"\r") != breaks:
         found = _END.search(data)
         head, body = (data[: found.start()], data[found.end() :]) if found else (data, b"")
-        lines = _BREAK.split(_FOLD.sub(" ", head.decode("utf-8", "surrogateescape")))
+        lines = _BREAK.split(head.decode("utf-8", "surrogateescape"))
         if found is None:
             problem = MessageError("The headers never end")
         elif any("\r" in line for line in lines):
             problem = MessageError("A header holds a control character")
-    else:
-        body = data[end + 4 :]
-        text = head.decode("utf-8", "surrogateescape")
-        if "\n " in text or "\n\t" in text:
-            text = _FOLD.sub(" ", text)
-        lines = text.split("\r\n")
     if b"\0" in head and any(_NUL.search(line) for line in lines):
         problem = MessageError("A header holds a control character")
-    if len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in lines[1:]):
-        problem = MessageError("Too Long A Header", counter="too_long_header")
     return lines, body, problem
 
 
 def _headers(lines: list[str]) -> tuple[list[Header], MessageError | None]:
-    """Header fields, and what is wrong with one of them; `lines` starts with the start line."""
+    """Header fields, unfolded, and what is wrong with one of them."""
     found: list[Header] = []
     problem = None
-    for at in range(1, len(lines)):
-        name, colon, value = lines[at].partition(":")
+    length = 0
+    for line in lines:
+        name, colon, value = line.partition(":")
         full = canonical(name)
-        if full is None or not colon:
-            problem = MessageError("A header line has no proper name")
-        else:
+        length += len(line)
+        if full and colon:
             found.append((full, value.strip(" \t")))
+        elif found and line[:1] in (" ", "\t"):
+            last, begun = found[-1]
+            found[-1] = last, " ".join((begun, line.strip(" \t"))).strip(" ")
+        else:
+            problem = MessageError("A header line has no proper name")
+    if length > MAX_LINE and any(len(name) + len(value) > MAX_LINE for name, value in found):
+        problem = MessageError("Too Long A Header", counter="too_long_header")
     return found, problem
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -174,7 +174,7 @@ class Stack:
         headers = [(name, text) for name, text in request.headers if name != "Via"]
         uri = request.uri
         if "?" in uri:
-            uri = str(replace(request.target, headers=""))  # a contact may have some, a Request-URI may not (19.1.1)
+            uri = str(request.target._replace(headers=""))  # a contact may have some, a Request-URI may not (19.1.1)
         return Request(request.method, uri, [("Via", value), *headers], request.body)
 
     # --- the way out ----------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.errors import SipError
@@ -26,8 +26,7 @@ _REMEMBERED = 256
 """Characters of a text whose reading is remembered: what repeats is short, and strangers can't fill the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Uri:
+class Uri(NamedTuple):
     """`user` and `password` are unescaped. Other schemes than sip and sips keep everything after the colon in `user`
     (without parameters) and have an empty `host`. `headers` is what follows `?`, kept as it came."""
 
@@ -64,7 +63,7 @@ class Uri:
 
     def bare(self) -> Uri:
         """Without parameters, headers and password."""
-        return replace(self, params=(), headers="", password=None)
+        return self._replace(params=(), headers="", password=None)
 
     def same(self, other: Uri) -> bool:
         """Equal by RFC 3261 section 19.1.4 as far as contacts need it: host and parameters without regard to case."""
@@ -82,8 +81,7 @@ class Uri:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A name-addr or addr-spec with its header parameters, as in From, To, Contact and Route."""
 
     display: str

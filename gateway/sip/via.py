@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar
@@ -24,8 +24,7 @@ COOKIE = "z9hG4bK"
 """What a branch starts with that tells its transaction alone (RFC 3261 section 8.1.1.7)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """The topmost Via: where a response goes and which transaction it belongs to."""
 
     transport: str
