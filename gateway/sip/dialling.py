@@ -56,7 +56,7 @@ def refer_uri(stack: Stack, trunk: str, number: str) -> str | None:
     if state is None or not state.trunk.refer or state.trunk.home is None:
         return None
     found = state.trunk
-    return str(replace(state.trunk.home, user=written(number, found.number_format, found.country)))
+    return str(state.trunk.home._replace(user=written(number, found.number_format, found.country)))
 
 
 def permitted(stack: Stack, target: str, trunk: str | None) -> str:
