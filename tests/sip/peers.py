@@ -63,7 +63,7 @@ class Running:
         self._news.set()
         self.on_event(event)
 
-    async def wait(self, kind: type, patience: float = 10.0):
+    async def wait(self, kind: type, patience: float = 30.0):
         """The first event of a kind, come or to come; it is taken out of the list."""
         async with asyncio.timeout(patience):
             while True:
@@ -90,7 +90,7 @@ class Sipp:
         need("sipp")
         port = port or free_port()
         arguments = ["sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(port), "-nostdin"]
-        arguments += ["-m", "1", "-timeout", "20s", "-timeout_error", "-s", service, "-mp", str(free_port() & ~1)]
+        arguments += ["-m", "1", "-timeout", "90s", "-timeout_error", "-s", service, "-mp", str(free_port() & ~1)]
         arguments += ["-trace_err", "-error_file", str(folder / f"{scenario}-{port}.err"), *more]
         if target is not None:
             arguments.append(f"127.0.0.1:{target}")
@@ -104,7 +104,7 @@ class Sipp:
 
     async def done(self) -> int:
         try:
-            async with asyncio.timeout(25):
+            async with asyncio.timeout(100):
                 return await self.process.wait()
         finally:
             if self.process.returncode is None:

@@ -285,7 +285,10 @@ async def test_a_hundred_sipp_calls_with_lost_packets(tmp_path: Path) -> None:
         if isinstance(event, CallOffered)
         else None
     )
-    calls, more = 100, ("-r", "50", "-lost", "10", "-d", "100", "-nd", "-recv_timeout", "15000", "-m", "100")
+    calls, more = (
+        100,
+        ("-r", "50", "-lost", "10", "-d", "100", "-nd", "-recv_timeout", "15000", "-m", "100", "-timeout", "120s"),
+    )
     sipp = await Sipp.start("call", tmp_path, node.edge.port, *more)
     ended = [await node.wait(CallEnded, 30) for _ in range(calls)]
     await sipp.done()
