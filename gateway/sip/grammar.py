@@ -23,7 +23,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PART = {mark: re.compile(rf'(?:[^{mark}"<]++|"(?:[^"\\]++|\\.)*+"?|<[^>]*+>?)*+', re.DOTALL) for mark in (",", ";")}
 """What stands before the next separator that is neither inside quotes nor inside <>."""
 
-_PLAIN_PARAMS = re.compile(rf";?{TOKEN.pattern}(?:=[^\s;\"<>]*)?(?:;{TOKEN.pattern}(?:=[^\s;\"<>]*)?)*;?")
+_PLAIN_PARAMS = re.compile(rf";?{TOKEN.pattern}(?:=[^\s;\"<>]*)?(?:;{TOKEN.pattern}(?:=[^\s;\"<>]*)?)*")
 
 
 def is_token(text: str) -> bool:
@@ -68,14 +68,15 @@ def unquote(text: str) -> str:
 
 def params(text: str) -> Params:
     """`;a=1;b` -> (("a", "1"), ("b", None)). Values keep their quotes. Raises SipError where a name is no token,
-    nothing stands between two semicolons (the last may end with one), or a value holds < or > or is quoted in part."""
+    nothing stands behind a semicolon, or a value holds < or > or is quoted in part."""
     if not text:
         return ()
     if _PLAIN_PARAMS.fullmatch(text):
-        pairs = [part.partition("=") for part in text.strip(";").split(";")]
+        pairs = [part.partition("=") for part in text.lstrip(";").split(";")]
         return tuple([(name.lower(), value if equals else None) for name, equals, value in pairs])
     parts = _parts(text.strip(), ";")
-    parts = parts[1 if not parts[0] else 0 : -1 if not parts[-1] and len(parts) > 1 else None]
+    if not parts[0]:
+        del parts[0]
     found: list[tuple[str, str | None]] = []
     for part in parts:
         name, equals, value = part.partition("=")
