@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import SipError
@@ -26,6 +26,7 @@ from gateway.sip.uri import Uri
 if TYPE_CHECKING:
     from gateway.sip.outbound import Outbound
 
+_MOST_BRANCHES = 16
 _USE_PROXY = 305
 """Nobody's word makes us send calls through another proxy."""
 
@@ -161,7 +162,7 @@ class Attempt:
             self._on_answer(request, response)
         elif request is self._request:
             self.retry_after = grammar.seconds(response.get("Retry-After"), 3600)
-            if response.local and not self._heard_of:
+            if response.local and status != 487 and not self._heard_of:
                 self.target.lost()
             if self._cancel is None and self._again(response):
                 self._end_branches()
@@ -196,7 +197,7 @@ class Attempt:
             contacts.sort(key=lambda each: -grammar.liking(each.param("q")))
             self._elsewhere = [each.uri for each in contacts] + self._elsewhere
         while self._elsewhere and self.call.redirects:
-            uri = self._elsewhere.pop(0)
+            uri = replace(self._elsewhere.pop(0), headers="")
             if self.call.redirect(uri):
                 self.stack.count("redirects_followed")
                 self._turn_to(Target(uri, uri))
@@ -218,6 +219,9 @@ class Attempt:
         """The dialog with the phone that sent this response. Raises SipError where its Contact is none."""
         branch = self._branches.get(response.to.tag)
         if branch is None:
+            if len(self._branches) >= _MOST_BRANCHES:
+                self.stack.count("too_many_forks")
+                raise SipError("An INVITE was answered by too many phones")
             dialog = Dialog.asking(request, response, self.target.peer)
             dialog.local_seq = request.cseq[0]
             branch = self._branches[response.to.tag] = Branch(self, dialog)
@@ -245,8 +249,9 @@ class Attempt:
         try:
             branch = self._branch(request, response)
         except SipError:
-            self.stack.count("bad_answer")  # no Contact to send an ACK to: the peer gives up by itself
-            self._fail(500, Reason("Answer Without Contact"))
+            self.stack.count("bad_answer")  # nowhere to send an ACK to: the peer gives up by itself
+            if len(self._branches) < _MOST_BRANCHES:
+                self._fail(500, Reason("Answer Without Contact"))
             return
         if not branch.answered(request, response):
             return

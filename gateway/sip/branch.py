@@ -88,9 +88,9 @@ class Branch(Conversation):
 
     def _offered_early(self, offer: SessionDescription, request: Request, number: int) -> None:
         def take(mine: SessionDescription) -> None:
+            self._settled = offer, agreed(mine, offer, self.stack.config.codecs)
             body = self.offers.describe(mine)
             self.offers.answered(offer)
-            self._settled = offer, agreed(mine, offer, self.stack.config.codecs)
             self._acknowledge(request, number, body)
 
         self.changes.propose(Offered(offer, take, lambda status: self.attempt.call_off(status)))
@@ -122,12 +122,12 @@ class Branch(Conversation):
         self.stack.dialogs[self.dialog.id] = self
         self.dialog.confirm(response)
         self.learn(response)
-        self.refreshed(response)
         return True
 
     def take_answer(self, request: Request, response: Response) -> None:
         """Reads what the 2xx that makes this the call settles. ACK at once, or with our answer to its offer."""
         call = self.attempt.call
+        self.refreshed(response)
         description = self._read(response)
         if call.offer is None and not self._settled:
             if description is None:
@@ -155,10 +155,11 @@ class Branch(Conversation):
         self._late = request
 
         def take(mine: SessionDescription) -> None:
+            media = agreed(mine, offer, self.stack.config.codecs)
             self._late, self._ack = None, self.offers.describe(mine)
             self.offers.answered(offer)
             self.send_ack(request, self._ack)
-            self.attempt.call.won(self, offer, agreed(mine, offer, self.stack.config.codecs))
+            self.attempt.call.won(self, offer, media)
 
         self.changes.propose(Offered(offer, take, lambda status: self.attempt.unusable(self)))
 

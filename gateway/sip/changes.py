@@ -112,14 +112,22 @@ class Changes:
 
     def propose(self, offered: Offered) -> None:
         """Asks our user, who answers by `accept` or `reject`."""
+        self._wait_for_us(offered)
+        self.call.tell(OfferChanged(self.call.handle, offered.offer))
+
+    def _wait_for_us(self, offered: Offered) -> None:
         self.offered = offered
         if offered.offer is not None:
             self.call.offers.turn = Turn.US
-        self.call.tell(OfferChanged(self.call.handle, offered.offer))
 
     def accept(self, mine: SessionDescription) -> None:
-        """Raises SipError where nothing was offered."""
-        self._taken().take(mine)
+        """Raises SipError where nothing was offered, or where `mine` is no answer to it: then the offer still waits."""
+        offered = self._taken()
+        try:
+            offered.take(mine)
+        except SipError:
+            self._wait_for_us(offered)
+            raise
         self.proceed()
 
     def reject(self, status: int) -> None:
@@ -249,9 +257,8 @@ class Changes:
             # RFC 3261 14.1: who made the call waits 2.1 to 4 s, the other up to 2 s, in steps of 10 ms
             low, high = (210, 400) if self.call.outgoing else (0, 200)
             return self.stack.rng.randint(low, high) / 100
-        after = (response.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip()
-        seconds = grammar.number(after, _LONGEST_WAIT_S) if response.status in (500, 503) else None
-        return None if seconds is None else float(seconds)
+        seconds = grammar.seconds(response.get("Retry-After"), 3600) if response.status in (500, 503) else None
+        return None if seconds is None or seconds > _LONGEST_WAIT_S else float(seconds)
 
     def _settle(self, change: Change, request: Request, response: Response) -> None:
         call, status = self.call, response.status

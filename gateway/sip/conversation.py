@@ -126,6 +126,8 @@ class Conversation:
 
     def _no_ack(self, wait: Wait) -> None:
         if self._bye_later is None:
+            if self.over:
+                return  # BYE is on its way
             self._finish(False, Reason("no ACK came", _TIMED_OUT))
             self.bye("no ACK", _TIMED_OUT)
         else:
@@ -291,4 +293,5 @@ class Conversation:
     def forget(self) -> None:
         self.over = True
         self.watch.stop()
+        self.unacked.stop()
         self.stack.dialogs.pop(self.dialog.id, None)

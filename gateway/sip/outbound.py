@@ -160,16 +160,15 @@ class Outbound:
 
     def asked(self, branch: Branch, event: OfferChanged) -> None:
         """A phone offers. Where several do, they are told one after the other."""
-        self._asking.append((branch, event))
+        self._asking = [*(each for each in self._asking if each[0].changes.offered), (branch, event)]
         if len(self._asking) == 1:
             self.stack.emit(event)
 
     def _next_asking(self) -> Branch:
-        while self._asking:
-            branch, _ = self._asking.pop(0)
-            if branch.changes.offered:
-                return branch
-        raise SipError("No change was offered")
+        self._asking = [each for each in self._asking if each[0].changes.offered]
+        if not self._asking:
+            raise SipError("No change was offered")
+        return self._asking[0][0]
 
     def _ask(self) -> None:
         self._asking = [each for each in self._asking if each[0].changes.offered]

@@ -70,7 +70,7 @@ class SessionTimer:
         if given is None:
             self.interval, self.refreshing = self.wished, bool(self.wished)
         else:
-            self.interval, self.refreshing = given.seconds, given.refresher != "uas"
+            self.interval, self.refreshing = max(given.seconds, self.floor), given.refresher != "uas"
 
     def refused(self, response: Response) -> bool:
         """A 422 came (7.3): takes the peer's Min-SE. Whether it makes sense to ask again."""
@@ -97,7 +97,7 @@ class SessionTimer:
         if asked is None and not self.wished:
             self.interval, self.refreshing, self.alone = 0, False, False
             return []
-        floor = max(grammar.number(request.get("Min-SE"), _LONGEST) or 0, self.least)
+        floor = max(grammar.number(request.get("Min-SE"), _LONGEST) or (LEAST if knows else 0), self.least)
         wished = max(self.wished, floor) if self.wished else _LONGEST
         if not knows:
             ours = True
@@ -105,7 +105,7 @@ class SessionTimer:
             ours = asked.refresher == "uas"
         else:
             ours = self.refreshing and bool(self.interval) and not self.alone
-        self.interval = min(asked.seconds, wished) if asked else wished
+        self.interval = max(min(asked.seconds, wished), self.least) if asked else wished
         self.refreshing, self.alone = ours, not knows
         self.floor = max(self.floor, floor)
         headers: list[Header] = [("Session-Expires", f"{self.interval};refresher={'uas' if ours else 'uac'}")]

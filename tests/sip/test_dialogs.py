@@ -22,6 +22,7 @@ from gateway.sip.events import (
 )
 from gateway.sip.message import Request, parse
 from gateway.sip.outbound import Outbound
+from gateway.sip.sdp import Media, SessionDescription
 from gateway.sip.uri import parse_uri
 from tests.sip.raw import PHONE, SDP, ask, invite, reply, request
 from tests.sip.talk import (
@@ -487,3 +488,68 @@ def test_everything_open_is_ended_before_the_process_leaves() -> None:
     ask(wire, gateway, reply(sent, 487))
     assert not gateway.endpoint.busy
     settled(wire, gateway)
+
+
+# --- what a hostile peer may try ----------------------------------------------------------------------------------
+
+
+def test_endless_forks_are_not_kept() -> None:
+    wire, node, call, sent = dialling()
+    for number in range(100):
+        ask(wire, node, reply(sent, 180, tag=f"fork{number}"), wait=0.0)
+    assert len(node.endpoint._stack.dialogs) == 16
+    assert node.endpoint.counters["too_many_forks"] == 84
+    ask(wire, node, reply(sent, 200, tag="fork3", body=SDP))
+    assert node.last(CallAnswered).call == call
+    assert len(node.endpoint._stack.dialogs) == 1
+    assert ask(wire, node, reply(sent, 200, tag="fork99", body=SDP)) == []
+    assert node.endpoint.calls == (call,)
+
+
+def test_a_redirection_puts_no_headers_into_the_request_uri() -> None:
+    wire, node, _, sent = dialling(redirects=1)
+    _, again = ask(wire, node, reply(sent, 302, Contact="<sip:y@10.0.0.9?Replaces=x>"))
+    assert again.uri == "sip:y@10.0.0.9"
+
+
+def test_a_lost_fork_does_not_change_who_refreshes_the_call() -> None:
+    wire, node, call, sent = dialling(config={"session_expires": 60, "min_se": 20})
+    ask(wire, node, reply(sent, 200, tag="one", body=SDP, **{"Session-Expires": "60;refresher=uas"}))
+    ask(wire, node, reply(sent, 200, tag="two", body=SDP))
+    came(wire)
+    wire.run(35)
+    assert [m for m in came(wire) if m.method != "BYE"] == []
+    assert node.endpoint.calls == (call,)
+
+
+@pytest.mark.parametrize("refresher", ["uac", "uas"])
+def test_a_peer_cannot_make_us_refresh_all_the_time(refresher: str) -> None:
+    wire, node, _, sent = dialling(config={"session_expires": 60, "min_se": 20})
+    told = {"Session-Expires": f"1;refresher={refresher}", "Allow": "UPDATE"}
+    ask(wire, node, reply(sent, 200, body=SDP, **told))
+    came(wire)
+    wire.run(9)
+    assert came(wire) == []
+
+
+def test_an_answer_of_ours_that_is_none_leaves_the_offer_standing() -> None:
+    wire, node, call, sent = dialling(offer=False)
+    ask(wire, node, reply(sent, 200, body=SDP))
+    with pytest.raises(SipError):
+        node.accept_change(call, SessionDescription((Media("video", 4002, "RTP/AVP", ("96",)),), "10.0.0.2"))
+    node.accept_change(call, answer(node.last(OfferChanged).offer))
+    assert node.last(CallAnswered).call == call
+
+
+def test_an_unacknowledged_change_sends_no_second_bye() -> None:
+    phone, call = phone_talking()
+    phone.say("INVITE", MOVED)
+    phone.gateway.accept_change(call, answer(phone.gateway.last(OfferChanged).offer))
+    phone.gateway.hangup(call)
+    phone.wire.run(0.02)
+    bye = next(m for m in phone.heard() if isinstance(m, Request))
+    phone.reply(bye, 200)
+    phone.wire.raw[PHONE] = []
+    phone.wire.run(64)
+    assert phone.heard() == []
+    settled(phone.wire, phone.gateway)

@@ -82,7 +82,7 @@ def test_too_small_is_told_only_to_a_peer_that_knows_timers() -> None:
     assert not timer.too_small(request(Session_Expires="60"))
     assert not timer.too_small(request(Session_Expires="90", Supported="timer"))
     assert timer.min_se == ("Min-SE", "90")
-    assert timer.answer(request(Session_Expires="60"))[-1] == ("Session-Expires", "60;refresher=uas")
+    assert timer.answer(request(Session_Expires="60"))[-1] == ("Session-Expires", "90;refresher=uas")
 
 
 def test_a_call_that_goes_out() -> None:
