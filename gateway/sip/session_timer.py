@@ -97,7 +97,8 @@ class SessionTimer:
         if asked is None and not self.wished:
             self.interval, self.refreshing, self.alone = 0, False, False
             return []
-        floor = max(grammar.number(request.get("Min-SE"), _LONGEST) or (LEAST if knows else 0), self.least)
+        self.floor = max(self.floor, grammar.number(request.get("Min-SE"), _LONGEST) or 0)
+        floor = max(self.floor, LEAST) if knows and asked is None else self.floor
         wished = max(self.wished, floor) if self.wished else _LONGEST
         if not knows:
             ours = True
@@ -107,7 +108,6 @@ class SessionTimer:
             ours = self.refreshing and bool(self.interval) and not self.alone
         self.interval = max(min(asked.seconds, wished), self.least) if asked else wished
         self.refreshing, self.alone = ours, not knows
-        self.floor = max(self.floor, floor)
         headers: list[Header] = [("Session-Expires", f"{self.interval};refresher={'uas' if ours else 'uac'}")]
         return headers if ours else [("Require", "timer"), *headers]
 

@@ -24,12 +24,13 @@ async def play_all(folder: Path) -> dict[str, str]:
     told = await asyncio.gather(
         *(play(halls[each.timed], name, each, folder / name) for name, each in SCENARIOS.items())
     )
+    heard = dict(zip(SCENARIOS, told, strict=True))
     for hall in halls.values():
         open_calls, counters = hall.edge.endpoint.calls, hall.edge.endpoint.counters
         await hall.edge.close()
-        assert not open_calls, [hall.lines[call].queue for call in open_calls]
-        assert not counters["internal_errors"], counters
-    return dict(zip(SCENARIOS, told, strict=True))
+        heard["nothing is left"] = heard.get("nothing is left", "") + (str(open_calls) if open_calls else "")
+        heard["nothing is left"] += str(counters) if counters["internal_errors"] else ""
+    return heard
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return asyncio.run(play_all(tmp_path_factory.mktemp("sipp")))
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, "nothing is left"])
 def test_against_sipp(name: str, played: dict[str, str]) -> None:
     assert played[name] == "", played[name]

@@ -116,6 +116,13 @@ def test_422_raises_what_is_asked_once_for_each_larger_minimum() -> None:
     assert timer.refused(ok(Min_SE="2000"))
 
 
+def test_what_a_peer_asks_for_below_the_usual_least_stays_as_it_is() -> None:
+    timer = SessionTimer(4, 2)
+    assert timer.answer(request(Session_Expires="4;refresher=uas", Supported="timer"))[-1][1] == "4;refresher=uas"
+    assert timer.ask() == [("Session-Expires", "4;refresher=uac"), ("Min-SE", "2")]
+    assert timer.answer(request(Supported="timer"))[-1][1] == "90;refresher=uas"
+
+
 def test_a_refresh_keeps_its_refresher_unless_told_otherwise() -> None:
     timer = SessionTimer(1800)
     timer.answer(request(Session_Expires="1800;refresher=uas", Supported="timer"))
