@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import SipError
@@ -197,7 +197,7 @@ class Attempt:
             contacts.sort(key=lambda each: -grammar.liking(each.param("q")))
             self._elsewhere = [each.uri for each in contacts] + self._elsewhere
         while self._elsewhere and self.call.redirects:
-            uri = replace(self._elsewhere.pop(0), headers="")
+            uri = self._elsewhere.pop(0)._replace(headers="")
             if self.call.redirect(uri):
                 self.stack.count("redirects_followed")
                 self._turn_to(Target(uri, uri))
