@@ -227,8 +227,8 @@ _REQUEST_LINE = re.compile(rf"({grammar.TOKEN.pattern}) (\S+) [Ss][Ii][Pp]/([0-9
 _STATUS_LINE = re.compile(r"[Ss][Ii][Pp]/2\.0 ([0-9]{3})(?: (.*))?", re.S)
 _BREAK = re.compile(r"\r?\n")
 _END = re.compile(rb"\r?\n\r?\n")
-_NUL = re.compile(r"(?<!\\)\x00")
-"""NUL is proper only behind the backslash of a quoted-pair."""
+_CONTROL = re.compile(r"(?<!\\)\x00|\r")
+"""NUL is proper only behind the backslash of a quoted-pair, CR nowhere."""
 
 
 def parse(data: bytes, max_headers: int = MAX_HEADERS) -> Request | Response:
@@ -243,6 +243,8 @@ def parse(data: bytes, max_headers: int = MAX_HEADERS) -> Request | Response:
         del lines[max_headers + 1 :]
     start = lines.pop(0)
     headers, flaw = _headers(lines)
+    if len(data) > MAX_LINE and any(len(name) + len(value) > MAX_LINE for name, value in headers):
+        flaw = MessageError("Too Long A Header", counter="too_long_header")
     problem = problem or flaw
     line = _REQUEST_LINE.fullmatch(start)
     if line is None:
@@ -273,21 +275,23 @@ def _response(start: str, headers: list[Header], body: bytes, problem: MessageEr
 
 
 def _cut(data: bytes) -> tuple[list[str], bytes, MessageError | None]:
-    """The lines of a message's head; what follows; and what is wrong with that."""
+    """The lines of a message's head, without those that hold what must not be echoed; what follows; what is wrong."""
     end = data.find(b"\r\n\r\n")
     head, body = (data, b"") if end < 0 else (data[:end], data[end + 4 :])
     lines = head.decode("utf-8", "surrogateescape").split("\r\n")
     breaks, problem = len(lines) - 1, None
-    if end < 0 or head.count(b"\n") != breaks or head.count(b"\r") != breaks:
+    odd = end < 0 or head.count(b"\n") != breaks or head.count(b"\r") != breaks
+    if odd:
         found = _END.search(data)
         head, body = (data[: found.start()], data[found.end() :]) if found else (data, b"")
         lines = _BREAK.split(head.decode("utf-8", "surrogateescape"))
         if found is None:
             problem = MessageError("The headers never end")
-        elif any("\r" in line for line in lines):
+    if odd or b"\0" in head:
+        proper = [line for line in lines[1:] if not _CONTROL.search(line)]
+        if len(proper) < len(lines) - 1 or _CONTROL.search(lines[0]):
             problem = MessageError("A header holds a control character")
-    if b"\0" in head and any(_NUL.search(line) for line in lines):
-        problem = MessageError("A header holds a control character")
+        lines[1:] = proper
     return lines, body, problem
 
 
@@ -295,11 +299,9 @@ def _headers(lines: list[str]) -> tuple[list[Header], MessageError | None]:
     """Header fields, unfolded, and what is wrong with one of them."""
     found: list[Header] = []
     problem = None
-    length = 0
     for line in lines:
         name, colon, value = line.partition(":")
         full = canonical(name)
-        length += len(line)
         if full and colon:
             found.append((full, value.strip(" \t")))
         elif found and line[:1] in (" ", "\t"):
@@ -307,8 +309,6 @@ def _headers(lines: list[str]) -> tuple[list[Header], MessageError | None]:
             found[-1] = last, " ".join((begun, line.strip(" \t"))).strip(" ")
         else:
             problem = MessageError("A header line has no proper name")
-    if length > MAX_LINE and any(len(name) + len(value) > MAX_LINE for name, value in found):
-        problem = MessageError("Too Long A Header", counter="too_long_header")
     return found, problem
 
 

@@ -22,6 +22,7 @@ from gateway.sip.events import CallOffered, OfferChanged, TransferAsked
 from gateway.sip.framing import Fault, FrameLimits, Framer
 from gateway.sip.message import MessageError, Request, Response, parse, respond
 from gateway.sip.place import Place
+from gateway.sip.stack import HERE
 from gateway.sip.trunks import Trunk
 from gateway.sip.uri import parse_address, parse_uri
 from gateway.sip.websocket import WebSocket
@@ -46,7 +47,7 @@ def message(data: bytes) -> None:
         if error.request:
             error.request.received_from(ELSEWHERE)
             error.request.reply_to(ELSEWHERE)
-            respond(error.request, error.status, error.what, tag="t").encode()
+            proper(respond(error.request, error.status, error.what, tag="t").encode())
     else:
         again = parse(found.encode())
         assert type(again) is type(found)
@@ -62,6 +63,13 @@ def message(data: bytes) -> None:
 CONFIG = SipConfig(domain="10.0.0.2", host="10.0.0.2", port=5060, accounts=(ANN,))
 
 
+def proper(data: bytes) -> None:
+    """Nothing that is echoed breaks a line or stands for our own address."""
+    head = data.partition(b"\r\n\r\n")[0]
+    assert head.count(b"\r") == head.count(b"\n") == head.count(b"\r\n")
+    assert HERE.encode() not in head
+
+
 def read(found: Request | Response) -> None:
     """Everything that is read of a message again and again."""
     for address in (found.from_, found.to, *(found.contacts if found.get("Contact") != "*" else ())):
@@ -73,7 +81,9 @@ def read(found: Request | Response) -> None:
         assert parse_uri(str(found.target)) == found.target
         found.received_from(ELSEWHERE)
         assert found.reply_to(ELSEWHERE).ip == ELSEWHERE.ip
-        answer = parse(respond(found, 200, tag="t").encode())
+        data = respond(found, 200, tag="t").encode()
+        proper(data)
+        answer = parse(data)
         assert answer.call_id == found.call_id
         assert answer.to.tag
         assert answer.via == found.via

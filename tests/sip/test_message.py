@@ -16,8 +16,9 @@ from gateway.sip.message import (
     parse,
     respond,
 )
+from gateway.sip.stack import HERE
 from gateway.sip.statuses import REASONS
-from tests.sip.raw import ask, invite, request, status
+from tests.sip.raw import PHONE, ask, invite, request, status
 from tests.sip.wire import Wire
 
 TORTUOUS = b"""INVITE sip:vivekg@chair-dnrc.example.com;unknownparam SIP/2.0
@@ -153,6 +154,17 @@ def test_a_broken_ack_is_never_answered() -> None:
     wire = Wire()
     node = wire.node("10.0.0.2")
     assert ask(wire, node, request("ACK", CSeq="1 INVITE")) == []
+
+
+@pytest.mark.parametrize("odd", [b"\rX-Forged: yes", b"\0", HERE.encode()])
+def test_what_could_break_a_line_is_not_echoed(odd: bytes) -> None:
+    wire = Wire()
+    node = wire.node("10.0.0.2")
+    node.endpoint.receive(request("OPTIONS").replace(b"call-1", b"call" + odd + b"-1"), PHONE, wire.now)
+    ((data, _),) = node.endpoint.take_messages()
+    assert data.startswith(b"SIP/2.0 400 A header holds a control character\r\n")
+    assert b"call" not in data
+    assert odd not in data
 
 
 def test_a_request_is_built_as_it_is_read() -> None:
