@@ -139,7 +139,7 @@ pauses = st.sampled_from([0.0, 0.02, 0.3, 3.0, 9.0])
 steps = st.lists(st.tuples(pauses, st.booleans(), st.sampled_from(VERBS)), max_size=40)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), link, side, side, st.lists(st.booleans(), min_size=4, max_size=4), steps)
 def test_every_call_ends_once_and_both_sides_agree(
     seed: int,
