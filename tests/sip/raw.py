@@ -42,7 +42,7 @@ def request(
     headers |= {name.replace("_", "-"): value for name, value in more.items()}
     lines = [f"{name}: {value}" for name, value in headers.items() if name not in drop]
     text = "\r\n".join([f"{method} {uri} SIP/2.0", *lines, f"Content-Length: {len(body)}", "", body])
-    return text.encode()
+    return text.encode("utf-8", "surrogateescape")
 
 
 def invite(**more: object) -> bytes:
@@ -75,4 +75,6 @@ def reply(to: Request, code: int, tag: str = "peer", body: str = "", **more: str
     if body:
         lines.append("Content-Type: application/sdp")
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]
-    return "\r\n".join([f"SIP/2.0 {code} Whatever", *lines, f"Content-Length: {len(body)}", "", body]).encode()
+    return "\r\n".join([f"SIP/2.0 {code} Whatever", *lines, f"Content-Length: {len(body)}", "", body]).encode(
+        "utf-8", "surrogateescape"
+    )
