@@ -109,7 +109,7 @@ class SipConfig:
     def told(self, transport: str, ip: str) -> tuple[str, int]:
         """Our host and port as a peer at `ip` is told them."""
         outside = self.advertise.get(transport)
-        if outside and not any(ipaddress.ip_address(ip) in network for network in self._local):
+        if outside and _reaches(outside[0], ip) and not any(ipaddress.ip_address(ip) in net for net in self._local):
             return outside
         host = self.host6 if self.host6 and ":" in ip else self.host
         return host, self.port if transport == "udp" else self.ports.get(transport, self.port)
@@ -142,3 +142,9 @@ class SipConfig:
     def aor(self, user: str) -> str:
         """The address of record of one of our users."""
         return str(Uri("sip", user, self.domain))
+
+
+def _reaches(host: str, ip: str) -> bool:
+    """Whether a peer at `ip` can use `host`: a name, or an address of its own family."""
+    address = ip_of(host)
+    return address is None or (":" in address) == (":" in ip)

@@ -83,6 +83,7 @@ class Connection(asyncio.BufferedProtocol):
         self._why = ""
         self._born = self._heard = self._loop.time()
         self._spoken = False
+        self._vouched = opened
         self._answers_pings = not opened
         self._ping_at = self._next_ping(self._born)
         self._pong_by: float | None = None
@@ -165,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._end("connections_slow_handshake", "the handshake took too long")
         elif not (self._spoken or self._wire.pings) and now - self._born > self._limits.first:
             self._end("connections_silent", "no message came")
-        elif now - self._heard > self._limits.idle:
+        elif now - self._heard > self._patience():
             self._end("connections_idle", "it was idle")
         elif self._wire.pings:
             self._keep_alive(now)
@@ -214,6 +215,11 @@ class Connection(asyncio.BufferedProtocol):
         self.place = place
         self._connections.add(self)
         return True
+
+    def _patience(self) -> float:
+        """Seconds without a word: whoever once was known stays so for as long as the connection stands."""
+        self._vouched = self._vouched or self._hooks.favours(self.place)
+        return self._limits.idle if self._vouched else min(self._limits.stranger, self._limits.idle)
 
     def _rise(self) -> None:
         if self.up or not self._wire.ready:

@@ -17,10 +17,10 @@ class ConnectionLimits:
     """`total`: connections at once, those we opened included. `per_address`: of strangers, where one IPv6 /64 counts as
     an address. `rate`: new ones a second from one address, once as many as may stand have come. `unread`: bytes that
     may wait for a peer to read them. Seconds: `connect` for a connection we open, `handshake` for TLS and WebSocket,
-    `first` until a peer's first message, `idle` without a word or keep-alive; longer than registrations last, so that
-    no phone that sleeps is cut off. `ping`: at most so long between keep-alives on connections we opened (RFC 5626
-    section 4.4.1), `web_ping` on WebSockets, which browsers can't keep alive themselves; `pong`: how long their answers
-    may take."""
+    `first` until a peer's first message, `stranger` without a word from a peer that was never let in, `idle` without a
+    word or keep-alive from one that was; longer than registrations last, so that no phone that sleeps is cut off.
+    `ping`: at most so long between keep-alives on connections we opened (RFC 5626 section 4.4.1), `web_ping` on
+    WebSockets, which browsers can't keep alive themselves; `pong`: how long their answers may take."""
 
     total: int = 2000
     per_address: int = 500
@@ -29,6 +29,7 @@ class ConnectionLimits:
     connect: float = 4.0
     handshake: float = 10.0
     first: float = 30.0
+    stranger: float = 60.0
     idle: float = 3900.0
     ping: float = 120.0
     web_ping: float = 30.0

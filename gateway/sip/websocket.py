@@ -20,6 +20,7 @@ _QUIET.disabled = True  # strangers' broken handshakes are counted, not logged
 
 _HANDSHAKE = 16384
 """Bytes that a handshake may have."""
+_HEAD_END = b"\r\n\r\n"
 
 
 class WebSocket:
@@ -39,9 +40,11 @@ class WebSocket:
         self._protocol = ServerProtocol(
             origins=allowed, subprotocols=[Subprotocol("sip")], max_size=limits.message, logger=_QUIET
         )
-        self._parts: list[bytes] = []
+        self._head = bytearray()
+        self._rest = 0
+        """Bytes that came behind the last whole frame."""
+        self._message = bytearray()
         self._open = False
-        self._room = _HANDSHAKE
 
     def feed(self, data: bytes, now: float) -> list[Framed]:
         """What `data` completes, in order. Never raises."""
@@ -50,17 +53,22 @@ class WebSocket:
             return found
         protocol = self._protocol
         protocol.receive_data(data)
+        self._rest += len(data)
+        if not self.ready:
+            self._head += data
         events = protocol.events_received()
         for event in events:
             if isinstance(event, Request):
+                self._rest = len(self._head) - self._head.find(_HEAD_END) - len(_HEAD_END)
                 self._handshake(event, found)
             elif isinstance(event, Frame):
+                self._rest -= _octets(event)
                 self._frame(event, found)
         if events and not self._open:
             self.unfinished = None
-        elif self.unfinished is None:
+        if self.unfinished is None and (self._open or self._rest > 0):
             self.unfinished = now
-        self._settle(found, len(data))
+        self._settle(found)
         return found
 
     def late(self, now: float) -> Fault | None:
@@ -68,7 +76,7 @@ class WebSocket:
         if self.over or self.unfinished is None or now - self.unfinished < self.limits.patience:
             return None
         self._protocol.fail(CloseCode.POLICY_VIOLATION, "a message was not finished in time")
-        self._settle([], 0)
+        self._settle([])
         return Fault("websocket_slow", "a message was not finished in time")
 
     def wrap(self, message: bytes) -> bytes:
@@ -111,12 +119,11 @@ class WebSocket:
         elif frame.opcode is Opcode.PONG:
             found.append(Signal.PONG)
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            if frame.data:
-                self._parts.append(bytes(frame.data))
+            self._message += frame.data
             self._open = not frame.fin
             if frame.fin:
-                self._whole(b"".join(self._parts), found)
-                self._parts.clear()
+                whole, self._message = bytes(self._message), bytearray()
+                self._whole(whole, found)
 
     def _whole(self, message: bytes, found: list[Framed]) -> None:
         if message.strip(b"\r\n"):
@@ -126,14 +133,21 @@ class WebSocket:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_text(b"\r\n")
 
-    def _settle(self, found: list[Framed], size: int) -> None:
+    def _settle(self, found: list[Framed]) -> None:
         """Takes what the protocol has to say and sees whether it has ended."""
         protocol = self._protocol
         self.output += b"".join(protocol.data_to_send())
-        if not self.ready:
-            self._room -= size
+        too_long = len(self._head) > _HANDSHAKE and not self.ready
+        if self.ready or too_long:
+            self._head.clear()
         broken = protocol.parser_exc or protocol.handshake_exc
-        self.over = protocol.eof_sent or self._room < 0
+        self.over = protocol.eof_sent or too_long
         if self.over and not (found and isinstance(found[-1], Fault)) and (broken or not self.ready):
             counter = "websocket_broken" if self.ready else "websocket_refused"
             found.append(Fault(counter, str(broken or "the handshake is too long")))
+
+
+def _octets(frame: Frame) -> int:
+    """What a browser's frame takes on the stream: two octets, the length where it needs more, the mask, the data."""
+    size = len(frame.data)
+    return 6 + (0 if size < 126 else 2 if size < 65536 else 8) + size

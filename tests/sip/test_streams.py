@@ -281,6 +281,30 @@ async def test_idle_connections_are_closed_and_keep_alives_prevent_it() -> None:
         kept.close()
 
 
+async def test_strangers_are_cut_off_early_and_junk_makes_nobody_known() -> None:
+    accounts, limits = (Account("omar", "secret"),), ConnectionLimits(total=4, stranger=3.0)
+    async with (
+        running(TCP, connections=limits, defence=NOBODY, accounts=accounts) as node,
+        running(TCP) as phone,
+    ):
+        phone.edge.register(f"sip:127.0.0.1:{node.edge.port};transport=tcp", "sip:omar@127.0.0.1", accounts[0])
+        await node.wait(ContactUp)
+        junk = [await Peer.connect(node.edge.port) for _ in range(3)]
+        for peer in junk:
+            peer.write(b"JUNK sip:x SIP/2.0\r\nContent-Length: 0\r\n\r\n")
+        await until(lambda: counters(node)["garbage"] == 3)
+        late = await Peer.connect(node.edge.port)
+        assert await junk[0].ended() == b""
+        late.write(options(node.edge.port))
+        assert (await late.answer())[0] == 200
+        for peer in (*junk[1:], late):
+            assert await peer.ended() == b""
+        assert counters(node)["connections_idle"] == 3
+        assert node.edge.connections["tcp"] == 1
+        for peer in (*junk, late):
+            peer.close()
+
+
 # --- keep-alive of our own --------------------------------------------------------------------------------------------
 
 

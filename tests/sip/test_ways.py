@@ -10,6 +10,7 @@ from gateway.sip.config import Trunk
 from gateway.sip.events import CallFailed, CallOffered, CallProgress, ContactDown
 from gateway.sip.message import Request, parse
 from gateway.sip.place import Place
+from gateway.sip.uri import hostport
 from tests.sip.raw import SDP, reply, request
 from tests.sip.wire import Node, Wire
 
@@ -105,6 +106,23 @@ def test_peers_outside_are_told_the_address_that_they_see() -> None:
         assert request.via.sent_by == told
         node.receive(reply(request, 486), Place(host, 5060))
     assert len(node.of(CallFailed)) == 2
+
+
+@pytest.mark.parametrize(
+    ("outside", "ip", "told"),
+    [
+        ("198.51.100.7", "2001:db8::9", "[2001:db8::2]:5060"),
+        ("198.51.100.7", "192.0.2.9", "198.51.100.7:15060"),
+        ("2001:db8::7", "192.0.2.9", "10.0.0.2:5060"),
+        ("sip.example.com", "2001:db8::9", "sip.example.com:15060"),
+    ],
+)
+def test_peers_are_told_an_address_of_their_own_family(outside: str, ip: str, told: str) -> None:
+    wire, node = named(advertise={"udp": (outside, 15060)}, host6="2001:db8::2")
+    node.invite(f"sip:x@{hostport(ip, None)}", OFFER)
+    wire.run(0.02)
+    (request,) = heard(wire, Place(ip, 5060))
+    assert request.get("Contact") == f"<sip:trunkline@{told}>"
 
 
 def test_over_a_connection_requests_of_the_dialog_come_back_by_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -233,6 +234,34 @@ def test_time_between_messages_is_free() -> None:
     for now in (0.0, 100.0, 200.0):
         assert browser.say(text(b"OPTIONS"), now=now) == [b"OPTIONS"]
         assert browser.ours.late(now + 99.0) is None
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_half_a_message_behind_a_whole_frame_has_to_be_finished_in_time_too(together: bool) -> None:
+    whole, part = Frame(Opcode.PING, b"").serialize(mask=True), text(b"x" * 300).serialize(mask=True)[:7]
+    ours = WebSocket(LIMITS)
+    for data in [HANDSHAKE + whole + part] if together else [HANDSHAKE, whole + part]:
+        ours.feed(data, 5.0)
+    assert ours.late(14.9) is None
+    assert ours.late(15.1) is not None
+
+
+def test_frames_of_every_size_leave_nothing_unfinished() -> None:
+    browser = Browser("sip")
+    for size in (0, 1, 125, 126, 4999):
+        browser.say(text(b"x" * size))
+        assert browser.ours.unfinished is None
+
+
+def test_a_message_in_tiny_pieces_takes_no_more_memory_than_its_bytes() -> None:
+    ours = Browser("sip").ours
+    ours.feed(text(b"a", False).serialize(mask=True), 0.0)
+    tracemalloc.start()
+    for _ in range(4000):
+        ours.feed(more(b"a", False).serialize(mask=True), 0.0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 40_000
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20), st.booleans())
