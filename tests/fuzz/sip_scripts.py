@@ -157,6 +157,9 @@ EXTRAS = (
     {"Replaces": "call-1;to-tag=a;from-tag=phone"},
     {"Event": "refer", "Subscription-State": "terminated;reason=noresource"},
     {"Contact": '<sip:1001@10.0.0.9:5060>;expires=60;+sip.instance="<urn:uuid:1>";reg-id=1'},
+    {"Contact": "<sip:1001@10.0.0.9:5060;ob>;expires=0;q=0.5", "Supported": "path, outbound, gruu"},
+    {"Path": "<sip:10.0.0.8;lr>, <sip:10.0.0.7;lr;ob>", "Supported": "path", "Expires": "60"},
+    {"Contact": "*", "Expires": "0"},
 )
 
 
@@ -169,6 +172,7 @@ class Peer:
         trunk = Trunk("pbx", ("10.0.0.0/24",))
         self.node = self.wire.node("10.0.0.2", accounts=(ANN,), trunks=(trunk,), destinations=("8000",))
         self.seq = 1
+        self.count = 0
 
     def step(self) -> None:
         op = self.script.number()
@@ -177,7 +181,8 @@ class Peer:
             self.send(self.request("INVITE", to_tag=""), op)
         elif kind in (1, 2):
             method = METHODS[self.script.number() % len(METHODS)]
-            self.send(self.request(method, to_tag=self.tag() if kind == 1 else ""), op)
+            data = self.request(method, to_tag=self.tag() if kind == 1 else "")
+            self.send(self.register(data) if method == "REGISTER" else data, op)
         elif kind == 3:
             self.respond(op)
         elif kind in (4, 5):
@@ -195,8 +200,28 @@ class Peer:
         extra = EXTRAS[style // 8 % len(EXTRAS)]
         branch = f"z9hG4bK{self.seq}{style >> 6}"
         data = raw.request(method, branch=branch, cseq=self.seq, to_tag=to_tag, body=body, kind=type_)
+        if "Contact" in extra:
+            data = data.replace(b"Contact: <sip:1001@10.0.0.9:5060>\r\n", b"")
         added = "".join(f"{name}: {value}\r\n" for name, value in extra.items())
         return data.replace(b"Max-Forwards: 70\r\n", b"Max-Forwards: 70\r\n" + added.encode())
+
+    def register(self, data: bytes) -> bytes:
+        """A REGISTER of Ann's, with her password once it was asked for."""
+        challenges = [m for _, _, _, m in self.wire.log if isinstance(m, Response) and m.status == 401]
+        login = ""
+        if challenges:
+            self.count += 1
+            challenge = auth.read_challenges(challenges[-1].all("WWW-Authenticate"), ())[0]
+            value = auth.credentials(challenge, ANN, "REGISTER", "sip:10.0.0.2", self.count, "c")
+            login = f"Authorization: {value}\r\n"
+        for old, new in (
+            ("REGISTER sip:8000@10.0.0.2", "REGISTER sip:10.0.0.2"),
+            ("From: <sip:1001@10.0.0.9>", "From: <sip:ann@10.0.0.2>"),
+            ("To: <sip:8000@10.0.0.2>", "To: <sip:ann@10.0.0.2>"),
+            ("Max-Forwards: 70\r\n", f"Max-Forwards: 70\r\n{login}"),
+        ):
+            data = data.replace(old.encode(), new.encode(), 1)
+        return data
 
     def tag(self) -> str:
         """The tag of our dialog, as the last response to this phone had it."""
