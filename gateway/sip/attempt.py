@@ -140,10 +140,10 @@ class Attempt:
 
     def cancel(self, reason: Header | Reason) -> None:
         """Calls it off. An answer that crosses the CANCEL gets ACK and BYE."""
+        self._end_branches()
         if self.done or self.answered or self._cancel is not None:
             return
         self._cancel = reason_headers(reason) if isinstance(reason, Reason) else [reason]
-        self._end_branches()
         if self._sent:
             self._sent.cancel(self._cancel)
 
@@ -277,6 +277,11 @@ class Attempt:
         self.answered, self.call.chosen = False, None
         branch.leave(Reason("the answer can't be used"))
         self._fail(488, Reason("Answer Can't Be Used"))
+
+    def deserted(self, reason: Reason) -> None:
+        """The phone that answered hung up before its offer had our answer."""
+        self.answered, self.call.chosen = False, None
+        self._fail(487, Reason(reason.text or "Hung Up", reason.cause))
 
     def lose(self, winner: Branch) -> None:
         """Another answer came first: early dialogs end, the INVITE is called off where it still rings."""

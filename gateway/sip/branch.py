@@ -15,6 +15,7 @@ from gateway.sip.message import Header, Request, Response
 from gateway.sip.negotiation import Turn
 from gateway.sip.offer_answer import Agreed, agreed
 from gateway.sip.reason import Reason
+from gateway.sip.reason import read as read_reason
 from gateway.sip.sdp import SessionDescription
 from gateway.sip.stack import SDP_TYPE
 from gateway.sip.transaction import Transaction
@@ -167,13 +168,17 @@ class Branch(Conversation):
 
     def leave(self, reason: Reason) -> None:
         """BYE to a phone whose answer nobody wants any more; the ACK comes first where it still waits."""
-        if self._late is not None:
-            late, self._late = self._late, None
-            self.send_ack(late)
+        self._acknowledge_late()
         self.over = True
         self.changes.stop()
         self.watch.stop()
         self.bye(*reason)
+
+    def _acknowledge_late(self) -> None:
+        """The ACK that was kept for our answer, without one."""
+        if self._late is not None:
+            late, self._late = self._late, None
+            self.send_ack(late)
 
     def hangup(self, reason: str, cause: int = 0) -> None:
         if self.won:
@@ -186,9 +191,13 @@ class Branch(Conversation):
         super().forget()
 
     def _on_bye(self, transaction: Transaction, request: Request) -> None:
-        """A phone that has not answered may not say BYE; when it does it is gone, and the INVITE goes on."""
+        """A phone that has not answered may not say BYE; when it does it is gone, and the INVITE goes on. One whose
+        answer waits for ours takes the call with it."""
         if self.won or self.over:
             super()._on_bye(transaction, request)
-        else:
-            transaction.answer(200)
-            self.forget()
+            return
+        transaction.answer(200)
+        self._acknowledge_late()
+        self.forget()
+        if not self.dialog.early:
+            self.attempt.deserted(read_reason(request))

@@ -63,6 +63,7 @@ class Changes:
         self._request: Request | None = None
         self._sent: Sent | None = None
         self._alarm: Alarm | None = None
+        self._limit: Alarm | None = None
 
     # --- theirs ---------------------------------------------------------------------------------------------------
 
@@ -111,12 +112,13 @@ class Changes:
         return 500 if self.offered or (call.dialog.early and not call.offers.settled) else 0
 
     def propose(self, offered: Offered) -> None:
-        """Asks our user, who answers by `accept` or `reject`."""
+        """Asks our user, who answers by `accept` or `reject`; where neither comes within 64*T1 it is refused."""
         self._wait_for_us(offered)
         self.call.tell(OfferChanged(self.call.handle, offered.offer))
 
     def _wait_for_us(self, offered: Offered) -> None:
         self.offered = offered
+        self._limit = self.stack.timers.at(self.stack.now + 64 * self.stack.config.base.t1, self._unanswered)
         if offered.offer is not None:
             self.call.offers.turn = Turn.US
 
@@ -135,12 +137,23 @@ class Changes:
         self._taken().refuse(status)
         self.proceed()
 
+    def _unanswered(self) -> None:
+        if self.offered and not self.call.over:
+            self.stack.count("offers_unanswered")
+            self.reject(504)
+
     def _taken(self) -> Offered:
-        offered, self.offered = self.offered, None
+        offered = self._withdrawn()
         if offered is None or self.call.over:
             raise SipError("No change was offered")
         if self.call.offers.turn is Turn.US:
             self.call.offers.turn = Turn.NOBODY
+        return offered
+
+    def _withdrawn(self) -> Offered | None:
+        if self._limit:
+            self._limit.cancel()
+        offered, self.offered = self.offered, None
         return offered
 
     def cancelled(self, transaction: Transaction) -> None:
@@ -184,7 +197,7 @@ class Changes:
 
     def stop(self) -> None:
         """The call is over: what they asked gets 487, what we asked is called off."""
-        offered, self.offered = self.offered, None
+        offered = self._withdrawn()
         if offered and offered.transaction:
             offered.transaction.answer(487)
         self._silence()

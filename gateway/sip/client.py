@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.core.errors import SipError
 from gateway.sip import grammar
 from gateway.sip.auth import Account
 from gateway.sip.events import Registered, RegisterFailed
@@ -12,7 +13,7 @@ from gateway.sip.place import Place
 from gateway.sip.sent import Sent
 from gateway.sip.stack import HERE, Credentials, Stack
 from gateway.sip.timers import Alarm
-from gateway.sip.uri import Uri, hostport, parse_uri
+from gateway.sip.uri import Uri, hostport, parse_uri, route
 
 Told = Callable[[Registered | RegisterFailed], None]
 
@@ -138,7 +139,7 @@ class Registration:
         self.standing = True
         if self._sent and self._sent.transaction:
             self.place = self._sent.transaction.destination
-        self.service_route = tuple(grammar.clean(item) for item in response.items("Service-Route"))
+        self.service_route = tuple(item for item in response.items("Service-Route") if _leads(item))
         seconds = self._granted(response)
         self._again(max(1.0, seconds * _REFRESH))
         self._tell(Registered(self.handle, seconds))
@@ -173,6 +174,15 @@ class Registration:
     def _quiet(self) -> None:
         if self._alarm:
             self._alarm.cancel()
+
+
+def _leads(item: str) -> bool:
+    """Whether an element of a Service-Route can be one of ours."""
+    try:
+        route(item)
+    except SipError:
+        return False
+    return True
 
 
 def options(

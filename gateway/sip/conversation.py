@@ -125,13 +125,12 @@ class Conversation:
             self.unacked.add(transaction, mine is not None and offer is None, first)
 
     def _no_ack(self, wait: Wait) -> None:
-        if self._bye_later is None:
-            if self.over:
-                return  # BYE is on its way
+        if self._bye_later is not None:
+            reason, self._bye_later = self._bye_later, None
+            self.bye(*reason)
+        elif not self.over:
             self._finish(False, Reason("no ACK came", _TIMED_OUT))
             self.bye("no ACK", _TIMED_OUT)
-        else:
-            self.bye(*self._bye_later)
 
     def ack(self, request: Request) -> None:
         wait = self.unacked.acked(request.cseq[0])

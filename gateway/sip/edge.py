@@ -177,21 +177,25 @@ class Edge(Verbs):
     def _handle(self, data: bytes, source: Place) -> None:
         if self.on_message:
             self.on_message(data, source, False)
+        self._tell(self.endpoint.handle, data, source)
+
+    def _tell(self, what: Callable[..., None], *told: object) -> None:
+        """Tells the endpoint, and the time with it. Nothing that it can't handle may end the gateway or the alarms of
+        other calls: it is counted, and the log tells where."""
         try:
-            self.endpoint.handle(data, source, time.monotonic())
+            what(*told, time.monotonic())
         except Exception:
-            # one message must never end the gateway; the endpoint counts it and the log tells where
             self.endpoint.count("internal_errors")
-            log.exception("a message could not be handled")
+            log.exception("what came to the SIP endpoint could not be handled", extra={"fields": {"by": what.__name__}})
 
     def unreachable(self, place: Place) -> None:
-        self.endpoint.unreachable(place, time.monotonic())
+        self._tell(self.endpoint.unreachable, place)
 
     def favours(self, place: Place) -> bool:
         return self.endpoint.favours(place, time.monotonic())
 
     def disconnected(self, place: Place) -> None:
-        self.endpoint.disconnected(place, time.monotonic())
+        self._tell(self.endpoint.disconnected, place)
 
     def count(self, name: str) -> None:
         self.endpoint.count(name)
@@ -262,7 +266,7 @@ class Edge(Verbs):
                 places = await self._resolver.locate(lookup.uri)
             except (OSError, TrunklineError) as error:
                 log.warning("a name can't be looked up", extra={"fields": {"error": str(error)}})
-        self.endpoint.located(lookup.number, places, time.monotonic())
+        self._tell(self.endpoint.located, lookup.number, places)
         self._pump()
 
     def _set_alarm(self) -> None:
@@ -276,7 +280,7 @@ class Edge(Verbs):
 
     def _ring(self) -> None:
         self._alarm = None
-        self.endpoint.tick(time.monotonic())
+        self._tell(self.endpoint.tick)
         self._pump()
 
     # --- the end --------------------------------------------------------------------------------------------------

@@ -196,13 +196,21 @@ class Outbound:
             return
         ended = [(a.status or 500, a.reason) for a in self._attempts]
         final = [pair for pair in ended if pair[0] >= 600]
-        if not final and not self._later and (another := self._more(self._attempts[-1])):
-            self._later.append([another])
-        if self._later and not final:
-            self._go_on()
-            return
+        try:
+            if not final and self._further():
+                self._go_on()
+                return
+        except Exception:
+            self._failed(500, Reason("Server Internal Error"))
+            raise
         status, reason = min(final or ended, key=lambda pair: (pair[0] // 100, pair[0] in (408, 503), pair[0]))
         self._failed(status, reason)
+
+    def _further(self) -> bool:
+        """Whether somebody is left to be called."""
+        if not self._later and (another := self._more(self._attempts[-1])):
+            self._later.append([another])
+        return bool(self._later)
 
     def _rang_out(self) -> None:
         self._give_up(408, "No Answer", Reason("no answer", _NO_ANSWER))

@@ -70,11 +70,15 @@ def place(
         max_forwards=how.get("max_forwards", caller.hops - 1 if (caller := how.get("caller")) else 70),
         more=dialling.next if dialling else lambda failed: None,
     )
-    if dialling:
-        first = dialling.next()
-        call.start([first] if first else [], (503, "No Trunk"))
-    else:
-        call.start(phones(uri) if ours else [Target(uri, uri)])
+    try:
+        if dialling:
+            first = dialling.next()
+            call.start([first] if first else [], (503, "No Trunk"))
+        else:
+            call.start(phones(uri) if ours else [Target(uri, uri)])
+    except Exception:
+        call.hangup("")  # nobody gets its handle: it must hold neither a place on a trunk nor a dialog
+        raise
     return handle
 
 

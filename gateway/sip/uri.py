@@ -174,6 +174,14 @@ def parse_address(text: str) -> Address:
     return Address(display, parse_uri(uri.strip()), grammar.params(tail) if tail else ())
 
 
+def route(text: str) -> Uri:
+    """The URI of a Route, Record-Route or Service-Route element. Raises SipError where it is no SIP URI with a host."""
+    uri = parse_address(text).uri
+    if uri.scheme not in ("sip", "sips") or not uri.host:
+        raise SipError("A route is no SIP URI", read=text[:80])
+    return uri
+
+
 def _bare_address(text: str) -> Address:
     """An address without <>: what follows a semicolon belongs to the header, not to the URI (RFC 3261 20.10)."""
     uri, semicolon, tail = text.partition(";")
