@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.sip.outbound import Outbound
 
 _MOST_BRANCHES = 16
+"""Early dialogs of one INVITE: as many phones as it is let ring at once."""
 _USE_PROXY = 305
 """Nobody's word makes us send calls through another proxy."""
 
@@ -219,9 +220,6 @@ class Attempt:
         """The dialog with the phone that sent this response. Raises SipError where its Contact is none."""
         branch = self._branches.get(response.to.tag)
         if branch is None:
-            if len(self._branches) >= _MOST_BRANCHES:
-                self.stack.count("too_many_forks")
-                raise SipError("An INVITE was answered by too many phones")
             dialog = Dialog.asking(request, response, self.target.peer)
             dialog.local_seq = request.cseq[0]
             branch = self._branches[response.to.tag] = Branch(self, dialog)
@@ -233,7 +231,7 @@ class Attempt:
         self.rang = self.rang or response.status > 100
         if response.status == 100 or not response.to.tag or self.call.over or request is not self._request:
             return
-        if self._cancel is not None:
+        if self._cancel is not None or self._one_too_many(response):
             return
         try:
             branch = self._branch(request, response)
@@ -245,17 +243,27 @@ class Attempt:
         elif not self.call.over:
             self.call.progressed(response, *(heard or (None, None)))
 
+    def _one_too_many(self, response: Response) -> bool:
+        if response.to.tag in self._branches or len(self._branches) < _MOST_BRANCHES:
+            return False
+        self.stack.count("too_many_forks")
+        return True
+
     def _on_answer(self, request: Request, response: Response) -> None:
+        unwanted = self.call.over or self.call.chosen is not None or self.done
+        if unwanted and self._one_too_many(response):
+            self._turn_away(request, response)
+            return
         try:
             branch = self._branch(request, response)
         except SipError:
             self.stack.count("bad_answer")  # nowhere to send an ACK to: the peer gives up by itself
-            if len(self._branches) < _MOST_BRANCHES:
+            if not unwanted:
                 self._fail(500, Reason("Answer Without Contact"))
             return
         if not branch.answered(request, response):
             return
-        if self.call.over or self.call.chosen or self.done:
+        if unwanted:
             branch.send_ack(request)
             branch.leave(Reason("answered elsewhere" if self.call.chosen else "given up"))
             return
@@ -264,6 +272,18 @@ class Attempt:
         self.login.settled()
         self.call.chosen = branch
         branch.take_answer(request, response)
+
+    def _turn_away(self, request: Request, response: Response) -> None:
+        """ACK and BYE to one more phone than anybody lets ring: said once, and back to where its answer came from, so
+        that made-up answers neither fill the memory nor aim us at others."""
+        invite = self._sent.transaction if self._sent else None
+        try:
+            dialog = Dialog.asking(request, response, None)
+        except SipError:
+            return
+        if invite:
+            for method, seq in (("ACK", request.cseq[0]), ("BYE", request.cseq[0] + 1)):
+                self.stack.forward(dialog.request(method, [], seq=seq), invite.destination)
 
     def _hear(self) -> None:
         if self._patience:

@@ -34,6 +34,8 @@ class Branch(Conversation):
         self.attempt = attempt
         self.timer = attempt.timer
         self.won = False
+        if attempt.target.contact:
+            self.contact = "Contact", attempt.target.contact
         self._order = reliable.Order()
         self._preview: Heard | None = None
         self._settled: Heard | None = None

@@ -212,7 +212,7 @@ class Changes:
             return
         mine = change.mine or (call.offers.mine if change.method == "INVITE" else None)
         body = call.offers.describe(mine) if mine else b""
-        headers: list[Header] = [self.stack.contact, ("Allow", ALLOW), self.stack.supported, *call.timer.ask()]
+        headers: list[Header] = [call.contact, ("Allow", ALLOW), self.stack.supported, *call.timer.ask()]
         if body:
             call.offers.turn = Turn.PEER
             headers.append(("Content-Type", SDP_TYPE))

@@ -13,7 +13,7 @@ from gateway.sip.place import Place
 from gateway.sip.sent import Sent
 from gateway.sip.stack import HERE, Credentials, Stack
 from gateway.sip.timers import Alarm
-from gateway.sip.uri import Uri, hostport, parse_uri, route
+from gateway.sip.uri import Uri, hostport, parse_route, parse_uri
 
 Told = Callable[[Registered | RegisterFailed], None]
 
@@ -91,14 +91,14 @@ class Registration:
             ("User-Agent", self.stack.config.user_agent),
             *self._login.headers("REGISTER", str(self.registrar)),
         ]
-        seq = self._seq
+        seq, leaving = self._seq, self.leaving
         request = Request("REGISTER", str(self.registrar), headers)
-        sent = self.stack.request(request, to, lambda r: self._heard(seq, r))
+        sent = self.stack.request(request, to, lambda r: self._heard(seq, leaving, r))
         if seq == self._seq:
             self._sent = sent
 
     def leave(self) -> None:
-        """Unregisters, where it is registered."""
+        """Unregisters, where it is registered, or will be by an answer that is on its way."""
         self._quiet()
         if not self.leaving:
             self.leaving = True
@@ -114,9 +114,13 @@ class Registration:
             self._tell(RegisterFailed(self.handle, 430, "Connection Lost", retry))
             self._again(retry)
 
-    def _heard(self, seq: int, response: Response) -> None:
+    def _heard(self, seq: int, leaving: bool, response: Response) -> None:
         status = response.status
         if status < 200 or seq != self._seq:
+            return
+        if self.leaving and not leaving:  # we began to leave meanwhile
+            if status < 300:
+                self.send(self._sent.onward if self._sent else None)
             return
         if status in (401, 407) and self._login.take(response):
             self.send(self._sent.onward if self._sent else None)
@@ -179,7 +183,7 @@ class Registration:
 def _leads(item: str) -> bool:
     """Whether an element of a Service-Route can be one of ours."""
     try:
-        route(item)
+        parse_route(item)
     except SipError:
         return False
     return True

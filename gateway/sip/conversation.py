@@ -51,6 +51,7 @@ class Conversation:
         self.handle = handle
         self.dialog = dialog
         self.login = login
+        self.contact: Header = stack.contact
         self.over = False
         self.updates = False
         self.asked: Asked | None = None
@@ -110,7 +111,7 @@ class Conversation:
         headers: list[Header] = []
         if request.method != "PRACK":
             headers = [("Record-Route", value) for value in request.all("Record-Route")]
-            headers += [self.stack.contact, ("Allow", ALLOW), self.stack.supported, *self.timer.answer(request)]
+            headers += [self.contact, ("Allow", ALLOW), self.stack.supported, *self.timer.answer(request)]
             self.watch.restart(self.timer, self.stack.now)
         body = b""
         if mine is not None:
@@ -252,7 +253,7 @@ class Conversation:
 
     def signed(self, method: str) -> list[Header]:
         """Credentials for the next request."""
-        return self.login.headers(method, str(self.dialog.target))
+        return self.login.headers(method, self.dialog.uri)
 
     def send_ack(self, invite: Request, body: bytes = b"") -> None:
         """ACK for a 2xx: each repeated 2xx gets one more."""

@@ -13,7 +13,7 @@ from gateway.sip.numbers import e164, number_of, written
 from gateway.sip.stack import HERE, Stack
 from gateway.sip.trunkbook import TrunkBook, TrunkState, goes_on
 from gateway.sip.trunks import Trunk
-from gateway.sip.uri import Uri, ip_of, parse_uri, route
+from gateway.sip.uri import Uri, ip_of, parse_route, parse_uri
 
 
 class Barred(SipError):
@@ -144,7 +144,7 @@ class Dialling:
         assert server
         assert home
         routes = state.routes or ((f"<{proxy};lr>",) if proxy else ())
-        first = route(routes[0]) if state.routes else proxy or server
+        first = parse_route(routes[0]) if state.routes else proxy or server
         return Target(home._replace(user=number), (*((state.place,) if state.place else ()), first), routes)
 
     def _registered(self, trunk: Trunk, number: str) -> Target | None:

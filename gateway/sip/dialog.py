@@ -91,11 +91,9 @@ class Dialog:
         if seq is None:
             self.local_seq += 1
             seq = self.local_seq
-        uri, routes = str(self.target), list(self.routes)
-        if routes and parse_address(routes[0]).uri.param("lr") is None:
-            first = parse_address(routes.pop(0)).uri  # a strict router wants its own address as Request-URI
-            routes.append(f"<{uri}>")
-            uri = str(first)
+        uri, routes = self.uri, list(self.routes)
+        if self._strict:
+            routes = [*routes[1:], f"<{self.target}>"]
         own: list[Header] = [("Route", route) for route in routes]
         own += [
             ("Max-Forwards", "70"),
@@ -105,6 +103,17 @@ class Dialog:
             ("CSeq", f"{seq} {method}"),
         ]
         return Request(method, uri, [*own, *headers], body)
+
+    @property
+    def _strict(self) -> Uri | None:
+        """The first route, where that is a strict router: it wants its own address as Request-URI."""
+        first = parse_address(self.routes[0]).uri if self.routes else None
+        return first if first and first.param("lr") is None else None
+
+    @property
+    def uri(self) -> str:
+        """The Request-URI of requests inside the dialog."""
+        return str(self._strict or self.target)
 
     @property
     def way(self) -> list[Place | Uri]:

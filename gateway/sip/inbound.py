@@ -43,7 +43,7 @@ class Inbound(Conversation):
         if offer:
             self.offers.turn = Turn.US
         self.learn(invite.request)
-        if life := grammar.number(invite.request.get("Expires")):
+        if (life := grammar.number(invite.request.get("Expires"))) is not None:
             self._alarms["expires"] = stack.timers.at(stack.now + life, lambda: self.give_up(Reason("expired")))
         stack.calls[handle] = self
         stack.on_dialog(handle, dialog.call_id)
@@ -69,7 +69,7 @@ class Inbound(Conversation):
             self.stack.count("rings_unsaid")  # the first reliable response would have to hold our offer
             return
         headers: list[Header] = [("Record-Route", value) for value in self.invite.request.all("Record-Route")]
-        headers += [self.stack.contact, ("Allow", ALLOW), self.stack.supported]
+        headers += [self.contact, ("Allow", ALLOW), self.stack.supported]
         if body:
             headers.append(("Content-Type", SDP_TYPE))
         said = Provisional(status or (183 if mine else 180), tuple(headers), body)

@@ -11,7 +11,7 @@ from gateway.sip import grammar
 from gateway.sip.headers import canonical
 from gateway.sip.place import Place
 from gateway.sip.statuses import REASONS
-from gateway.sip.uri import Address, Uri, ip_of, parse_address, parse_uri
+from gateway.sip.uri import Address, Uri, ip_of, parse_address, parse_route, parse_uri
 from gateway.sip.via import Via, read_via, salvage
 
 Header = tuple[str, str]
@@ -354,7 +354,7 @@ def _flaw(message: Message) -> MessageError | None:
         checked = "Record-Route"
         if checked in index:
             for route in message.items(checked):
-                parse_address(route)
+                parse_route(route)
         checked = "Request-URI"
         problem = _request_flaw(message, method) if isinstance(message, Request) else None
     except (SipError, IndexError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict, Unpack
 
+from gateway.core.errors import SipError
 from gateway.sip.attempt import Target
 from gateway.sip.auth import Account
 from gateway.sip.dialling import Dialling, is_number, permitted
@@ -48,6 +49,7 @@ def place(
     headers = how.get("headers", ())
     extra = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
     user, display = how.get("from_user", ""), how.get("from_display", "")
+    _check_text(target, user, display, how.get("left", ""), *(text for header in extra for text in header))
     sender = Address(display, Uri("sip", user or config.user, config.domain))
     dialling: Dialling | None = None
     if trunk is not None or is_number(target):
@@ -80,6 +82,15 @@ def place(
         call.hangup("")  # nobody gets its handle: it must hold neither a place on a trunk nor a dialog
         raise
     return handle
+
+
+def _check_text(*texts: str) -> None:
+    """Raises SipError on characters that no message can hold: surrogates that stand for no byte from the network."""
+    for text in texts:
+        try:
+            text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise SipError("A text of a call can't be sent", read=ascii(text)[:80], expected="Unicode") from None
 
 
 def _is_ours(stack: Stack, uri: Uri) -> bool:

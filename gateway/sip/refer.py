@@ -56,7 +56,7 @@ class Referral:
         """202, and NOTIFY that it is tried (RFC 3515 section 2.4.4), unless the peer wants none (RFC 4488)."""
         if self._settled():
             return
-        headers: list[Header] = [self.stack.contact]
+        headers: list[Header] = [self.call.contact]
         if self._silent:
             headers.append(("Refer-Sub", "false"))
         self._transaction.answer(202, headers=tuple(headers))
@@ -126,7 +126,7 @@ class Asked:
             ("Refer-To", f"<{target}>"),
             ("Referred-By", f"<{referred_by}>"),
             ("Supported", "norefersub"),
-            self.stack.contact,
+            call.contact,
         ]
         call.asked = self
         call.ask("REFER", headers, b"", self._answered)
@@ -253,7 +253,7 @@ def subscribed(call: Conversation, transaction: Transaction, request: Request) -
     else:
         asked = grammar.number(request.get("Expires"))
         seconds = min(LIFE_S, asked) if asked is not None else LIFE_S
-        transaction.answer(200, headers=(("Expires", str(round(seconds))), stack.contact))
+        transaction.answer(200, headers=(("Expires", str(round(seconds))), call.contact))
         found[-1].refresh(seconds)
 
 

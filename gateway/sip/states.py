@@ -122,10 +122,7 @@ _INVITE_SERVER: dict[tuple[State, str], Row] = {
     (_D, "G"): (_D, ("again",)),
     (_D, "ack"): (_F, ("-G", "-H", "+I")),
     (_D, "H"): (_X, ("-G",)),
-    (_D, "error"): (_X, ()),
     (_F, "I"): (_X, ()),
-    (_A, "ack"): (_A, ("up",)),
-    (_A, "send 2xx"): (_A, ("send",)),
     (_A, "L"): (_X, ()),
 }
 _SERVER: dict[tuple[State, str], Row] = {

@@ -17,7 +17,7 @@ from gateway.sip.via import COOKIE
 Key = tuple[object, ...]
 
 User = Callable[[Message], None]
-"""What a client transaction does with a response; what an accepted INVITE server transaction does with an ACK."""
+"""What a client transaction does with a response."""
 
 
 def _nobody(message: Message) -> None:
@@ -67,7 +67,7 @@ class Transaction:
     ) -> Response | None:
         """Sends a response. A provisional never follows a final, nor one final another: None is returned then."""
         event = "send 1xx" if status < 200 else "send 2xx" if status < 300 else "send final"
-        if (self.state, event) not in TABLE[self.kind] or (event == "send 2xx" and self.state is State.ACCEPTED):
+        if (self.state, event) not in TABLE[self.kind]:
             return None
         if stamp := self.request.get("Timestamp"):
             headers = (self._stamped(stamp), *headers)

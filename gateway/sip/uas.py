@@ -6,22 +6,23 @@ from collections.abc import Callable
 
 from gateway.core.errors import SipError
 from gateway.sip import grammar, identity, numbers, replaces
-from gateway.sip.admission import Admission
+from gateway.sip.admission import Admission, Vouched
 from gateway.sip.body import ACCEPTED, read_offer
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import CallOffered
 from gateway.sip.guard import DROP, IN
+from gateway.sip.identity import Identity
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import METHODS, Header, Request
 from gateway.sip.notifier import Notifier
 from gateway.sip.place import Place
 from gateway.sip.reason import read as read_reason
 from gateway.sip.register import RegisterServer
+from gateway.sip.sdp import SessionDescription
 from gateway.sip.session_timer import SessionTimer
 from gateway.sip.stack import ALLOW, SDP_TYPE, InDialog, Stack
 from gateway.sip.states import State
 from gateway.sip.transaction import Transaction
-from gateway.sip.via import parse_via
 
 _MACHINERY = frozenset(
     [
@@ -164,8 +165,6 @@ class Uas:
             stack.refuse(transaction, status, headers=[("Allow", ALLOW)])
         elif request.target.scheme not in ("sip", "tel"):
             stack.refuse(transaction, 416)
-        elif self._looped(request):
-            stack.refuse(transaction, 482)
         elif not self._ours(request):
             # we are no proxy: a request for elsewhere is never sent on
             stack.refuse(transaction, 483 if request.get("Max-Forwards") == "0" else 404)
@@ -173,17 +172,6 @@ class Uas:
             stack.refuse(transaction, 420, headers=[("Unsupported", ", ".join(unknown))])
         else:
             method(transaction, request, source)
-
-    def _looped(self, request: Request) -> bool:
-        """Whether one of the Vias below the top is our own."""
-        for value in request.items("Via")[1:]:
-            try:
-                via = parse_via(value)
-            except SipError:
-                continue
-            if self.stack.ours(via):
-                return True
-        return False
 
     def _ours(self, request: Request) -> bool:
         uri = request.target
@@ -232,35 +220,21 @@ class Uas:
             return
         trunk = vouched.trunk
         replaced, refused = replaces.replaced(stack, request, vouched.account is not None)
+        who = identity.read(request, bool(trunk and trunk.trust), trunk.country if trunk else None)
+        if not refused and not replaced and not stack.config.serves(request.target.number):
+            refused = 404
+        if not refused and trunk and who.withheld and not trunk.anonymous:
+            refused = 433
         if refused:
             stack.refuse(transaction, refused)
-            return
-        if not replaced and not stack.config.serves(request.target.number):
-            stack.refuse(transaction, 404)
-            return
-        who = identity.read(request, bool(trunk and trunk.trust), trunk.country if trunk else None)
-        if trunk and who.withheld and not trunk.anonymous:
-            stack.refuse(transaction, 433)
             return
         if self.draining or len(stack.calls) >= stack.config.max_calls:
             self._full(transaction, stack.rng.uniform(5, 30))
             return
-        timer = SessionTimer(stack.config.session_expires, stack.config.min_se)
-        if timer.too_small(request):
-            stack.refuse(transaction, 422, headers=[timer.min_se])
+        agreeable = self._agreeable(transaction, request, source)
+        if agreeable is None:
             return
-        if not _takes_sdp(request):
-            stack.refuse(transaction, 406, headers=[("Accept", ACCEPTED)])
-            return
-        offer, problem = read_offer(stack, request)
-        if problem:
-            stack.refuse(transaction, *problem)
-            return
-        try:
-            dialog = Dialog.answering(request, transaction.tag, source)
-        except SipError:
-            stack.refuse(transaction, 400, "Missing Or Bad Contact")
-            return
+        dialog, offer = agreeable
         handle = stack.token()
         if trunk and (wait := stack.trunks.admit(trunk.name, handle, stack.now)):
             stack.count("trunk_full")
@@ -268,23 +242,57 @@ class Uas:
             return
         Inbound(stack, handle, dialog, transaction, offer)
         stack.guard.knows(source, stack.now)
+        stack.emit(self._offered(handle, request, source, vouched, who, offer, replaced))
+
+    def _agreeable(
+        self, transaction: Transaction, request: Request, source: Place
+    ) -> tuple[Dialog, SessionDescription | None] | None:
+        """The dialog an INVITE makes, and its offer. None where it was refused for what it wants or how it says it."""
+        stack = self.stack
+        timer = SessionTimer(stack.config.session_expires, stack.config.min_se)
+        if timer.too_small(request):
+            stack.refuse(transaction, 422, headers=[timer.min_se])
+            return None
+        if not _takes_sdp(request):
+            stack.refuse(transaction, 406, headers=[("Accept", ACCEPTED)])
+            return None
+        offer, problem = read_offer(stack, request)
+        if problem:
+            stack.refuse(transaction, *problem)
+            return None
+        try:
+            return Dialog.answering(request, transaction.tag, source), offer
+        except SipError:
+            stack.refuse(transaction, 400, "Missing Or Bad Contact")
+            return None
+
+    def _offered(
+        self,
+        handle: str,
+        request: Request,
+        source: Place,
+        vouched: Vouched,
+        who: Identity,
+        offer: SessionDescription | None,
+        replaced: str | None,
+    ) -> CallOffered:
+        """What our user is told of an INVITE."""
+        config, trunk = self.stack.config, vouched.trunk
         shown = [pair for pair in request.headers if pair[0] not in _MACHINERY][:_SHOWN_MAX]
         dialled = identity.dialled(request, trunk)
-        stack.emit(
-            CallOffered(
-                handle,
-                caller=who.number,
-                display=who.display,
-                dialled=numbers.e164(dialled, trunk.country if trunk else None),
-                trunk=trunk.name if trunk else None,
-                aor=stack.config.aor(vouched.account.user) if vouched.account else None,
-                offer=offer,
-                source=source,
-                headers={name: grammar.clean(value) for name, value in shown},
-                replaces=replaced,
-                identity=who,
-                requested=dialled,
-            )
+        return CallOffered(
+            handle,
+            caller=who.number,
+            display=who.display,
+            dialled=numbers.e164(dialled, trunk.country if trunk else None),
+            trunk=trunk.name if trunk else None,
+            aor=config.aor(vouched.account.user) if vouched.account else None,
+            offer=offer,
+            source=source,
+            headers={name: grammar.clean(value) for name, value in shown},
+            replaces=replaced,
+            identity=who,
+            requested=dialled,
         )
 
     def _full(self, transaction: Transaction, seconds: float) -> None:

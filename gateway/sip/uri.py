@@ -174,7 +174,7 @@ def parse_address(text: str) -> Address:
     return Address(display, parse_uri(uri.strip()), grammar.params(tail) if tail else ())
 
 
-def route(text: str) -> Uri:
+def parse_route(text: str) -> Uri:
     """The URI of a Route, Record-Route or Service-Route element. Raises SipError where it is no SIP URI with a host."""
     uri = parse_address(text).uri
     if uri.scheme not in ("sip", "sips") or not uri.host:
