@@ -52,6 +52,7 @@ def read_defence(f: Fields, report: Report) -> Defence:
         requests=_rate(f, "requests", default.requests, report),
         registers=_rate(f, "registers", default.registers, report),
         invites=_rate(f, "invites", default.invites, report),
+        others=_rate(f, "others", default.others, report),
         strangers=_rate(f, "strangers", default.strangers, report),
         lockout=(first, f.duration("longest_lockout", max(first, default.lockout[1]), first)),
         trusted=_networks(f, default.trusted, report),

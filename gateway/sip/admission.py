@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gateway.sip.auth import Account, Authenticator, Verdict
@@ -57,7 +58,10 @@ class Admission:
         does not exist fares like a wrong password."""
         values = request.all("Authorization")
         verdict, account = self.authenticator.check(values, request.method, self.stack.now)
-        verdict = self._guarded(verdict, account, request)
+        if wait := self._guarded(verdict, account, request):
+            self.stack.count("auth_barred")
+            self.stack.refuse(transaction, 503, headers=[("Retry-After", str(math.ceil(wait)))])
+            return None
         if verdict is Verdict.GOOD:
             return account
         self.stack.count(f"auth_{verdict.value}")
@@ -77,19 +81,19 @@ class Admission:
         headers: list[Header] = [("WWW-Authenticate", value) for value in values]
         transaction.answer(401, headers=tuple(headers))
 
-    def _guarded(self, verdict: Verdict, account: Account | None, request: Request) -> Verdict:
-        """The verdict, once the guard was told: while strangers guess at a password, not even the right one is taken
-        from where it never came from."""
+    def _guarded(self, verdict: Verdict, account: Account | None, request: Request) -> float:
+        """Tells the guard. Gives seconds for which the verdict is not to be told, not even a good one: somebody at the
+        same address guesses at that account."""
         guard, source, now = self.stack.guard, request.source, self.stack.now
-        if source is None:
-            return verdict
-        if verdict is Verdict.GOOD and account:
-            if guard.barred(source, account.user, now):
-                self.stack.count("auth_barred")
-                return Verdict.WRONG
-            guard.succeeded(source, account.user, now)
-        elif verdict is Verdict.WRONG:
-            user, heard = self.authenticator.claim(request.all("Authorization"), source.ip)
-            if heard or source.reliable:
-                guard.failed_auth(source, user, now)
-        return verdict
+        if source is None or verdict not in (Verdict.GOOD, Verdict.WRONG):
+            return 0.0
+        user, heard = (
+            (account.user, True) if account else self.authenticator.claim(request.all("Authorization"), source.ip)
+        )
+        if wait := guard.barred(source, user, now):
+            return wait
+        if verdict is Verdict.GOOD:
+            guard.succeeded(source, user, now)
+        elif heard or source.reliable:
+            guard.failed_auth(source, user, now)
+        return 0.0

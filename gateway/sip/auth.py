@@ -23,6 +23,8 @@ MODERN = re.compile(
 whatever order; sipp, JsSIP, Asterisk 18 and PJSIP 2.10 look at the first challenge alone."""
 
 _MAX_NONCES = 20_000
+_NONCE = re.compile(rb'nonce="([0-9a-f]{1,16}\.[0-9a-f]{14}\.[0-9a-f]{16})"')
+"""A nonce of ours: the milliseconds it was made at, for whom and a random part, and the seal over that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Challenge:
 
 
 class Verdict(Enum):
-    """`STALE`: the password is right, the nonce too old or used before. `MISSING`: no credentials for our realm."""
+    """`STALE`: the password is right, the nonce too old or used before. `MISSING`: no credentials for our realm, or
+    by a digest that was not offered."""
 
     GOOD = "good"
     MISSING = "missing"
@@ -126,14 +129,14 @@ class Authenticator:
     def challenges(self, now: float, stale: bool = False, agent: str = "", ip: str = "") -> list[str]:
         """Header values, one an algorithm, the same nonce in all. `agent`, `ip`: the phone's User-Agent and address."""
         offered = self.algorithms or (("SHA-256",) if MODERN.search(agent) else ("MD5",))
-        stamp = f"{int(now * 1000):x}.{self._mark(ip)}{self._token()[:8]}"
+        stamp = f"{int(now * 1000):x}.{self._mark(ip)}{self._token()[:6]}"
         nonce = f"{stamp}.{self._seal(stamp)}"
         tail = ", stale=true" if stale else ""
         realm = grammar.quote(self.realm)
         return [f'Digest realm={realm}, nonce="{nonce}", algorithm={a}, qop="auth"{tail}' for a in offered]
 
-    def claim(self, values: Iterable[str], ip: str) -> tuple[str | None, bool]:
-        """Which account refused credentials were for (None: there is none of that name), and whether the one who sent
+    def claim(self, values: Iterable[str], ip: str) -> tuple[str, bool]:
+        """Which user refused credentials name, whether there is one of that name or not, and whether the one who sent
         them heard our challenge: whoever forges a source address did not."""
         for value in values:
             try:
@@ -142,8 +145,17 @@ class Authenticator:
                 continue
             if given.get("realm") == self.realm:
                 user, nonce = given.get("username", ""), given.get("nonce", "")
-                return user if user in self.accounts else None, nonce.partition(".")[2].startswith(self._mark(ip))
-        return None, False
+                return user, nonce.partition(".")[2].startswith(self._mark(ip))
+        return "", False
+
+    def issued(self, data: bytes, ip: str, now: float) -> bool:
+        """Whether a message nobody has read yet carries a nonce that this address was given, and may still use."""
+        found = _NONCE.search(data)
+        if found is None:
+            return False
+        nonce = found[1].decode()
+        born = self._born(nonce) if nonce.partition(".")[2].startswith(self._mark(ip)) else None
+        return born is not None and 0 <= now - born <= self.life
 
     def check(self, values: Iterable[str], method: str, now: float) -> tuple[Verdict, Account | None]:
         """Judges Authorization values: the one for our realm counts. The digest's own uri is hashed, not compared to
@@ -167,7 +179,7 @@ class Authenticator:
         if qop and (len(nc) != 8 or not _is_hex(nc) or not given.get("cnonce")):
             return Verdict.MALFORMED, None
         if algorithm not in self._taken:
-            return Verdict.WRONG, None
+            return Verdict.MISSING, None  # none that was offered: no guess, but a phone that needs to be told again
         born = self._born(nonce)
         if born is None:
             return Verdict.STALE, None
@@ -197,7 +209,7 @@ class Authenticator:
         return hmac.new(self._secret, ip.encode(), hashlib.sha256).hexdigest()[:8]
 
     def _seal(self, stamp: str) -> str:
-        return hmac.new(self._secret, stamp.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:24]
+        return hmac.new(self._secret, stamp.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
 
     def _born(self, nonce: str) -> float | None:
         """When we made a nonce, or None where we did not."""

@@ -46,6 +46,7 @@ class Endpoint(Relations):
         authenticator = Authenticator(
             config.domain, realm_of_ours, self._stack.token, settings.nonce_life, settings.algorithms
         )
+        self._stack.guard.issued = authenticator.issued
         admission = Admission(self._stack, authenticator, self.registrar)
         self._register = RegisterServer(self._stack, self.registrar, admission)
         self._notifier = Notifier(self._stack, admission, self._register)

@@ -8,6 +8,7 @@ their calls. All others are strangers.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
@@ -47,10 +48,18 @@ ago goes first."""
 IN, DROP = 0, -1
 BUSY = 503
 
-_GOING_ON = (b"ACK ", b"BYE ", b"CANCEL ", b"PRACK ", b"UPDATE ", b"INFO ", b"NOTIFY ", b"SIP/2.0 ")
-"""How messages begin that belong to something begun before: a lock-out does not end calls."""
+_GOING_ON = frozenset(["ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "NOTIFY"])
+"""Methods that belong to something begun before: a lock-out does not end calls."""
+_BEGINNINGS = (*(f"{method} ".encode() for method in sorted(_GOING_ON)), b"SIP/2.0 ")
 
-_HOMES = 8
+FAMILIAR_S = 86_400.0
+"""How long a network is familiar after a phone of ours was there."""
+SHARED_S = 5.0
+"""The longest a familiar network is locked out as a whole: it may be an office, where one phone has a wrong password.
+There each account that is guessed at has a lock-out of its own, of `GUESSED_S` at most."""
+GUESSED_S = 60.0
+_NAME = 64
+
 _VOUCHED_S = 10.0
 _FRESH_S = 30.0
 _QUIET_S = 600.0
@@ -69,14 +78,16 @@ class Rate:
 @dataclass(frozen=True)
 class Defence:
     """`requests`, `registers`, `invites`: what one stranger may send (the last two also what one known phone may);
-    `strangers`: what all of them may together. `lockout`: seconds after the first wrong password, doubled with each
-    one more, and the longest. `trusted`: networks never limited. `scanners`: parts of User-Agents, in lower case, whose
-    requests are dropped. `max_message`: octets, more is refused with 513; `max_headers`: lines, more is refused with
-    400. Raises ConfigError at once where a network is none."""
+    `others`: what else a known phone may outside its calls. `strangers`: what all strangers may together, and once more
+    the same for those of them who answer a challenge or come from where phones were lately. `lockout`: seconds after
+    the first wrong password, doubled with each one more, and the longest. `trusted`: networks never limited.
+    `scanners`: parts of User-Agents, in lower case, whose requests are dropped. `max_message`: octets, more is refused
+    with 513; `max_headers`: lines, more is refused with 400. Raises ConfigError at once where a network is none."""
 
     requests: Rate = Rate(50, 200)
     registers: Rate = Rate(10, 100)
     invites: Rate = Rate(10, 50)
+    others: Rate = Rate(100, 400)
     strangers: Rate = Rate(300, 300)
     lockout: tuple[float, float] = (1.0, 3600.0)
     trusted: tuple[str, ...] = ("127.0.0.0/8", "::1")
@@ -145,18 +156,22 @@ class Lockouts:
         self._longest = longest
         self._held: _Lately[str, tuple[int, float]] = _Lately(most, lambda held, now: self._quiet(*held, now))
 
-    def fail(self, key: str, now: float) -> float:
-        """Seconds it is locked out from now on."""
+    def fail(self, key: str, now: float, longest: float = math.inf) -> float:
+        """Seconds it is locked out from now on, `longest` at most."""
         failures, until = self._held.get(key) or (0, now)
         if self._quiet(failures, until, now):
             failures = 0
-        wait = self._wait(failures + 1)
+        wait = min(longest, self._wait(failures + 1))
         self._held.touch(key, (min(failures + 1, 64), now + wait), now)
         return wait
 
     def locked(self, key: str, now: float) -> bool:
+        return self.left(key, now) > 0
+
+    def left(self, key: str, now: float) -> float:
+        """Seconds it is still locked out."""
         held = self._held.get(key) if self._held else None
-        return held is not None and held[1] > now
+        return max(0.0, held[1] - now) if held else 0.0
 
     def forgive(self, key: str) -> None:
         self._held.pop(key, None)
@@ -176,8 +191,9 @@ class Lockouts:
 
 
 class Guard:
-    """Pure: `now` in monotonic seconds is handed in. `trunk`: whether an IP address is a trunk's. `count` is told
-    dropped_locked_out, dropped_rate, dropped_strangers, dropped_scanner, lockouts, account_lockouts."""
+    """Pure: `now` in monotonic seconds is handed in. `trunk`: whether an IP address is a trunk's. `issued`: whether a
+    message from an IP address carries a nonce that was given to it. `count` is told dropped_locked_out, dropped_rate,
+    dropped_strangers, dropped_scanner, lockouts, account_lockouts."""
 
     def __init__(
         self,
@@ -193,10 +209,12 @@ class Guard:
         self._vouched_until = 0.0
         self._requests = Buckets(defence.requests)
         self._begins = {"INVITE": Buckets(defence.invites), "REGISTER": Buckets(defence.registers)}
-        self._strangers = Buckets(defence.strangers, 1)
+        self._others = Buckets(defence.others)
+        self._strangers = Buckets(defence.strangers, 2)
         self._sources = Lockouts(*defence.lockout)
-        self._accounts = Lockouts(*defence.lockout)
-        self._homes: _Lately[str, tuple[str, ...]] = _Lately(KEPT)
+        self._guesses = Lockouts(*defence.lockout)
+        self._familiar: _Lately[str, float] = _Lately(KEPT, lambda heard, now: now - heard > FAMILIAR_S)
+        self.issued: Callable[[bytes, str, float], bool] = lambda data, ip, now: False
         self._scans = lru_cache(maxsize=1024)(self._scanner)
 
     # --- before a message is read ---------------------------------------------------------------------------------
@@ -212,15 +230,24 @@ class Guard:
         if self._trusted(source.ip, now):
             return True
         key = _network(source.ip)
-        if self._sources.locked(key, now) and not data.startswith(_GOING_ON):
+        if self._sources.locked(key, now) and not data.startswith(_BEGINNINGS):
             self._count("dropped_locked_out")
         elif not self._requests.take(key, now):
             self._count("dropped_rate")
-        elif not self._strangers.take("", now):
+        elif not self._strangers.take(self._expected(key, source.ip, data, now), now):
             self._count("dropped_strangers")
         else:
             return True
         return False
+
+    def _expected(self, network: str, ip: str, data: bytes, now: float) -> bool:
+        """Whether a stranger is likely one of our phones. Whoever forges sources never hears a challenge, so that a
+        flood of forged messages leaves the share of those who are expected alone."""
+        return self._is_familiar(network, now) or self.issued(data, ip, now)
+
+    def _is_familiar(self, network: str, now: float) -> bool:
+        heard = self._familiar.get(network)
+        return heard is not None and now - heard <= FAMILIAR_S
 
     def _trusted(self, ip: str, now: float) -> bool:
         """Asked anew every few seconds, since trunks move."""
@@ -237,18 +264,20 @@ class Guard:
     # --- once it is read ------------------------------------------------------------------------------------------
 
     def admits(self, source: Place, request: Request, now: float) -> int:
-        """What becomes of a request that begins something: IN, DROP, or a status to refuse it with."""
+        """What becomes of a request outside dialogs: IN, DROP, or a status to refuse it with. A lock-out is asked for
+        again, since it may have come while the message waited for its turn."""
         if self._trusted(source.ip, now):
             return IN
         if self._scans(request.get("User-Agent") or ""):
             self._count("dropped_scanner")
             return DROP
         known = source[:2] in self._known
-        if known and self._sources.locked(_place(source), now):
+        key = _place(source) if known else _network(source.ip)
+        if request.method not in _GOING_ON and self._sources.locked(key, now):
             self._count("dropped_locked_out")
             return DROP
-        buckets = self._begins.get(request.method)
-        if buckets is None or buckets.take(source[:2] if known else _network(source.ip), now):
+        buckets = self._begins.get(request.method, self._others if known else None)
+        if buckets is None or buckets.take(key, now):
             return IN
         self._count("dropped_rate")
         return BUSY if known else DROP
@@ -265,6 +294,8 @@ class Guard:
 
     def knows(self, source: Place, now: float) -> None:
         """A source we deal with: it was let in, or answered a request of ours."""
+        if source[:2] not in self._known:
+            self._familiar.touch(_network(source.ip), now, now)
         self._known.touch(source[:2], now, now)
 
     def forgets(self, source: Place) -> None:
@@ -272,34 +303,35 @@ class Guard:
         self._known.pop(source[:2], None)
 
     def succeeded(self, source: Place, account: str, now: float) -> None:
-        """The right password of `account` came from there."""
+        """The right password of `account` came from there. Guesses at other accounts from there still count."""
         network = _network(source.ip)
-        self._sources.forgive(network)
         self._sources.forgive(_place(source))
-        homes = self._homes.get(account) or ()
-        self._homes.touch(account, (network, *(home for home in homes if home != network))[:_HOMES])
-        if not self._accounts.locked(account, now):
-            self._accounts.forgive(account)
+        self._guesses.forgive(_guess(network, account))
+        self._familiar.touch(network, now, now)
         self.knows(source, now)
 
-    def failed_auth(self, source: Place, account: str | None, now: float) -> None:
-        """A wrong password came from there. `account`: whose, where there is such an account. A known source is locked
-        out alone, and its calls go on; a stranger with all who share its address and are strangers too."""
+    def failed_auth(self, source: Place, account: str, now: float) -> None:
+        """A wrong password for `account`, which there may be or not, came from there. A known source is locked out
+        alone, and its calls go on; a stranger with all who share its address and are strangers too."""
         if self._trusted(source.ip, now):
             return
         network = _network(source.ip)
-        self._sources.fail(_place(source) if source[:2] in self._known else network, now)
+        familiar = self._is_familiar(network, now)
+        if source[:2] in self._known:
+            self._sources.fail(_place(source), now)
+        else:
+            self._sources.fail(network, now, SHARED_S if familiar else math.inf)
         self._count("lockouts")
-        if account is not None and network not in (self._homes.get(account) or ()):
-            self._accounts.fail(account, now)
+        if familiar:
+            self._guesses.fail(_guess(network, account), now, GUESSED_S)
             self._count("account_lockouts")
 
-    def barred(self, source: Place, account: str, now: float) -> bool:
-        """Whether even the right password of `account` is taken for a wrong one, since strangers guess at it. Never
-        from a network it was right from before."""
-        if not self._accounts.locked(account, now) or self._trusted(source.ip, now):
-            return False
-        return source[:2] not in self._known and _network(source.ip) not in (self._homes.get(account) or ())
+    def barred(self, source: Place, account: str, now: float) -> float:
+        """Seconds for which strangers at this address can't use the password of `account`, since one of them guessed at
+        it. Guesses from elsewhere never bar anybody."""
+        if not len(self._guesses) or source[:2] in self._known or self._trusted(source.ip, now):
+            return 0.0
+        return self._guesses.left(_guess(_network(source.ip), account), now)
 
     def locked_out(self, now: float, most: int = 100) -> list[tuple[str, float]]:
         """Sources that are not listened to after wrong passwords, and until when."""
@@ -313,9 +345,14 @@ class Guard:
             "vouched": self._vouched,
             "requests": self._requests,
             **self._begins,
+            "others": self._others,
         }
-        kept |= {"sources": self._sources, "accounts": self._accounts, "homes": self._homes}
+        kept |= {"sources": self._sources, "guesses": self._guesses, "familiar": self._familiar}
         return {name: len(each) for name, each in kept.items()}
+
+
+def _guess(network: str, account: str) -> str:
+    return f"{network} {account[:_NAME]}"
 
 
 def _place(source: Place) -> str:

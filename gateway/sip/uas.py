@@ -106,7 +106,7 @@ class Uas:
         verdict = IN if owner else guard.admits(source, request, stack.now)
         if verdict is DROP:
             return
-        tag = stack.seal(request) if guard.stranger(source, stack.now) else stack.token()
+        tag = stack.seal(request) if verdict is not IN or guard.stranger(source, stack.now) else stack.token()
         transaction = stack.transactions.server(request, request.reply_to(source), tag)
         if verdict is not IN:
             self._full(transaction, stack.rng.uniform(5, 30))
@@ -121,7 +121,7 @@ class Uas:
             stack.refuse(transaction, 482)
         else:
             self._outside(transaction, request, source)
-        if transaction.answered and guard.stranger(source, stack.now):
+        if transaction.answered and (verdict is not IN or guard.stranger(source, stack.now)):
             transaction.destroy()
 
     def _owner(self, request: Request) -> InDialog | None:

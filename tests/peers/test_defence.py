@@ -31,7 +31,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, prompts: Path) -> Iterator
     folder = tmp_path_factory.mktemp("guarded")
     config = whole.written(folder / "config", bank=False)
     config.write_text(config.read_text() + "defence: {trusted: [], lockout: 60s}\n")
-    (config.parent / "trunks.yaml").write_text("trunks: {caller: {addresses: [127.0.0.1/32]}}\n")
+    (config.parent / "trunks.yaml").write_text(
+        "trunks: {caller: {addresses: [127.0.0.1/32]}}\noutbound: {allow: ['+49151'], country: GB}\n"
+    )
     with stage.gateway(whole.data_folder(folder / "data", prompts), config=config) as running:
         yield running
     said = running.log.read_text(errors="replace")
@@ -89,14 +91,12 @@ def test_a_guesser_is_locked_out_and_the_real_phone_is_not(guarded: stage.Gatewa
     right = whole.password("desk1")
     assert tries("127.0.0.32", right, "200", "phone").finishes() == 0
     assert tries("127.0.0.31", "wrong", "403", "first").finishes() == 0
-    assert counted(guarded, "lockouts") == counted(guarded, "account_lockouts") == 1
+    assert counted(guarded, "lockouts") == 1
     again = tries("127.0.0.31", "wrong", "403", "again")
     wait(lambda: counted(guarded, "dropped_locked_out") >= 2, "the guesser not being heard")
     again.end()
-    elsewhere = tries("127.0.0.33", right, "403", "elsewhere")  # not even with the right password, for a while
-    assert elsewhere.finishes() == 0
+    assert tries("127.0.0.33", right, "200", "elsewhere").finishes() == 0  # guesses elsewhere never bar a phone
     assert tries("127.0.0.32", right, "200", "phone_again").finishes() == 0
-    assert counted(guarded, "auth_barred") == 1
 
 
 def test_a_fax_is_told_488_and_the_call_it_came_in_goes_on(guarded: stage.GatewayProcess, crew: Programs) -> None:

@@ -142,18 +142,51 @@ def test_wrong_passwords_lock_a_source_out_but_not_its_calls() -> None:
 
 def test_strangers_cannot_lock_a_phone_out() -> None:
     guard = Guard(Defence())
-    guard.succeeded(PHONE, "1001", 0.0)
     for n in range(40):
         guard.failed_auth(Place(f"203.0.113.{n}", 5060), "1001", float(n))
-    new_port, elsewhere = PHONE._replace(port=1), Place("192.0.2.99", 5060)
     assert guard.hears(PHONE, b"REGISTER sip:x", 41.0)
     assert not guard.barred(PHONE, "1001", 41.0)
-    assert not guard.barred(new_port, "1001", 41.0)
-    assert guard.barred(elsewhere, "1001", 41.0)
-    guard.succeeded(PHONE, "1001", 41.0)
-    assert guard.barred(elsewhere, "1001", 41.0)  # still, the guessing goes on
-    assert not guard.barred(elsewhere, "1001", 1e5)
-    assert not guard.barred(elsewhere, "1002", 41.0)
+
+
+def test_in_an_office_the_account_that_is_guessed_at_waits_and_the_others_hardly() -> None:
+    guard = Guard(Defence())
+    guard.succeeded(PHONE, "1001", 0.0)
+    guesser, new = PHONE._replace(port=1), PHONE._replace(port=2)
+    now, waits = 0.0, []
+    for _ in range(10):
+        guard.failed_auth(guesser, "1002", now)
+        waits.append(guard.barred(new, "1002", now))
+        assert not guard.hears(new, b"REGISTER sip:x", now)
+        assert not guard.barred(new, "1001", now)
+        assert not guard.barred(PHONE, "1002", now)  # a phone that stands is not barred
+        now += 5.0
+        assert guard.hears(new, b"REGISTER sip:x", now)
+        guard.succeeded(PHONE, "1001", now)  # a colleague's refresh makes no guess undone
+        now += 60.0
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    guard.succeeded(new._replace(port=3), "1002", now)
+    guard.failed_auth(guesser, "1002", now)
+    assert guard.barred(new, "1002", now) == 1
+
+
+def test_forged_strangers_leave_room_for_phones_that_were_here() -> None:
+    guard = Guard(Defence(strangers=Rate(10, 10)))
+    guard.issued = lambda data, ip, now: data.endswith(b"nonce")
+    guard.succeeded(PHONE, "1001", 0.0)
+    heard = 0
+    for n in range(5000):
+        heard += guard.hears(Place(f"203.{n >> 8}.{n & 255}.7", 5060), b"REGISTER ", n / 1000)
+        if n % 250 == 0:
+            assert guard.hears(PHONE._replace(port=n + 1), b"REGISTER ", n / 1000)
+            assert guard.hears(OTHER, b"REGISTER nonce", n / 1000)
+    assert heard <= 60
+
+
+def test_what_a_known_phone_asks_outside_its_calls_is_bounded() -> None:
+    guard = Guard(Defence(others=Rate(1, 3)))
+    guard.knows(PHONE, 0.0)
+    assert [guard.admits(PHONE, req("MESSAGE"), 0.0) for _ in range(4)] == [IN] * 3 + [BUSY]
+    assert guard.admits(PHONE, req("INVITE"), 0.0) == IN
 
 
 def test_a_known_phone_with_a_wrong_password_is_locked_out_alone() -> None:
@@ -183,8 +216,9 @@ class Attack(RuleBasedStateMachine):
         module.KNOWN = 512
         self.guard = Guard(Defence(requests=Rate(2, 4), strangers=Rate(20, 40)), lambda ip: ip.startswith("10."))
         self.guard._sources._held._most = 64
-        self.guard._homes._most = 64
-        for buckets in (self.guard._requests, *self.guard._begins.values()):
+        self.guard._guesses._held._most = 64
+        self.guard._familiar._most = 64
+        for buckets in (self.guard._requests, self.guard._others, *self.guard._begins.values()):
             buckets._held._most = 64
         self.now = 0.0
         self.standing: set[Place] = set()
@@ -359,17 +393,78 @@ def test_wrong_passwords_are_answered_ever_later_and_a_right_one_ends_it() -> No
     assert caller.logged_in("REGISTER", "right") == 200
 
 
-def test_a_guessed_account_stays_open_for_its_own_phone_alone() -> None:
+def test_guesses_from_elsewhere_never_refuse_the_right_password() -> None:
     wire, node = gateway()
+    for n in range(12):
+        guesser = Caller(wire, node, Place(f"203.0.113.{n}", 5060))
+        for _ in range(8):
+            guesser.logged_in("REGISTER", "wrong")
+            wire.run(20)
+    assert Caller(wire, node, PHONE).logged_in("REGISTER", "right") == 200
+    assert Caller(wire, node, OTHER).logged_in("REGISTER", "right") == 200
+    assert node.endpoint.counters["auth_barred"] == 0
+
+
+def test_behind_one_address_a_guessed_account_is_told_when_to_come_back() -> None:
+    wire, node = gateway()
+    assert Caller(wire, node, PHONE).logged_in("REGISTER", "too", "1002") == 200
+    guesser = Caller(wire, node, PHONE._replace(port=999))
+    for _ in range(4):
+        assert guesser.logged_in("REGISTER", "wrong") == 403
+        wire.run(5.5)
+    moved = Caller(wire, node, PHONE._replace(port=7777))
+    assert moved.logged_in("REGISTER", "right") == 503
+    assert moved.logged_in("REGISTER", "too", "1002") == 200
+    assert node.endpoint.counters["auth_barred"] == 1
+    wire.run(60)
+    assert moved.logged_in("REGISTER", "right") == 200
+
+
+def test_guesses_that_came_together_are_one_guess() -> None:
+    """All are heard before the first is handled, as where they wait for those of phones."""
+    wire, node = gateway()
+    (asked,) = Caller(wire, node).send("REGISTER")
+    (challenge,) = read_challenges(asked.all("WWW-Authenticate"), ())
+    burst = []
+    for n in range(1, 50):
+        value = digest_of(challenge, Account("1001", f"guess{n}"), "REGISTER", "sip:example.test", n, "c")
+        via = f"SIP/2.0/UDP {STRANGER.ip}:5060;branch=z9hG4bKg{n}"
+        who = "<sip:1001@example.test>"
+        headers = {"Via": via, "From": f"{who};tag=1", "To": who, "call_id": f"g{n}", "Authorization": str(value)}
+        burst.append(request("REGISTER", uri="sip:example.test", **headers))
+    assert all(node.endpoint.hears(data, STRANGER, wire.now) for data in burst)
+    for data in burst:
+        node.endpoint.handle(data, STRANGER, wire.now)
+    assert node.endpoint.counters["auth_wrong"] == 1
+    assert node.endpoint.counters["dropped_locked_out"] == 48
+
+
+def test_who_answers_a_challenge_is_heard_while_forged_strangers_flood() -> None:
+    wire, node = gateway(defence=Defence(strangers=Rate(10, 10)))
+    caller = Caller(wire, node)
+    (asked,) = caller.send("REGISTER")
+    (challenge,) = read_challenges(asked.all("WWW-Authenticate"), ())
+    value = digest_of(challenge, Account("1001", "right"), "REGISTER", "sip:example.test", 1, "c")
+
+    def flood() -> None:
+        for n in range(200):
+            node.endpoint.hears(request("REGISTER", Authorization=str(value)), Place(f"192.0.2.{n}", 5060), wire.now)
+
+    flood()
+    assert caller.send("REGISTER", Authorization="x" * len(str(value))) == []
+    assert caller.send("REGISTER", Authorization=str(value))[0].status == 200
+    flood()
+    assert Caller(wire, node, STRANGER._replace(port=9)).logged_in("REGISTER", "right") == 200
+
+
+def test_what_is_too_much_of_a_known_phone_is_not_kept() -> None:
+    wire, node = gateway(defence=Defence(others=Rate(1, 5)))
     phone = Caller(wire, node, PHONE)
     assert phone.logged_in("REGISTER", "right") == 200
-    for n in range(12):
-        assert Caller(wire, node, Place(f"203.0.113.{n}", 5060)).logged_in("REGISTER", "wrong") == 403
-    assert phone.logged_in("REGISTER", "right") == 200
-    assert Caller(wire, node, PHONE._replace(port=7777)).logged_in("INVITE", "right") == 100
-    assert Caller(wire, node, OTHER).logged_in("REGISTER", "right") == 403
-    assert node.endpoint.counters["auth_barred"] == 1
-    assert Caller(wire, node, OTHER).logged_in("REGISTER", "too", "1002") == 200
+    wire.run(40)
+    said = [phone.send("OPTIONS")[0].status for _ in range(50)]
+    assert said.count(503) >= 40
+    assert len(node.endpoint._stack.transactions) <= 10
 
 
 def test_a_forged_source_locks_nobody_out() -> None:
