@@ -275,8 +275,10 @@ class Exchange:
         return self.switchboard.open(owner, place, near=near, agent=agent, terms=self.trunk_terms.get(trunk))
 
     def number_outside(self, dialled: str) -> str | None:
-        """The number outside that a dialled one means, where it may be called."""
-        return self.switchboard.endpoint.endpoint.number_outside(dialled)
+        """The number outside that a dialled one means, where it may be called; a short one as tel: URI, which tells it
+        from an extension of ours."""
+        number = self.switchboard.endpoint.endpoint.number_outside(dialled)
+        return number if number is None or is_number(number) else f"tel:{number}"
 
     def sign_in_outside(self) -> None:
         """Agents whose phone is a number outside take calls from now on."""

@@ -16,10 +16,11 @@ from gateway.sip.trunks import Trunk
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """Who answers for a caller: a trunk, or one of our own accounts."""
+    """Who answers for a caller: a trunk, or one of our own accounts. `trusted`: what a trunk asserts is believed."""
 
     trunk: Trunk | None = None
     account: Account | None = None
+    trusted: bool = False
 
 
 class Admission:
@@ -38,12 +39,12 @@ class Admission:
         trunk = self.trunk(request, source)
         says_who = bool(request.get("Authorization") or request.get("Proxy-Authorization"))
         if trunk and not (account and says_who) and source not in [phone.source for phone in phones]:
-            return Vouched(trunk)
+            return Vouched(trunk, trusted=trunk.trust and self.stack.trunks.stands_at(trunk, source.ip))
         allowed = self.account(transaction, request)
         if allowed is None:
             return None
         if trunk := self.stack.trunks.by_account(allowed.user):
-            return Vouched(trunk)
+            return Vouched(trunk, trusted=trunk.trust)
         if allowed is account:
             return Vouched(None, account)
         self.stack.refuse(transaction, 403)  # the right password of somebody else than From

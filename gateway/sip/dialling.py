@@ -36,7 +36,7 @@ def number_outside(book: TrunkBook, target: str, trunk: str | None = None) -> st
         raise SipError("There is no such trunk", read=trunk)
     country = book.states[trunk].trunk.country if trunk else book.destinations.country
     number = number_of(parse_uri(target), country) if target.startswith("tel:") else e164(target, country)
-    return number if book.destinations.permits(number) else None
+    return number if book.destinations.permits(number, country) else None
 
 
 def way_out(stack: Stack, target: str) -> tuple[str, str]:
@@ -56,7 +56,7 @@ def refer_uri(stack: Stack, trunk: str, number: str) -> str | None:
     if state is None or not state.trunk.refer or state.trunk.home is None:
         return None
     found = state.trunk
-    return str(state.trunk.home._replace(user=written(number, found.number_format, found.country)))
+    return str(state.trunk.home._replace(user=written(number.removeprefix("tel:"), found.number_format, found.country)))
 
 
 def permitted(stack: Stack, target: str, trunk: str | None) -> str:
@@ -124,8 +124,7 @@ class Dialling:
             return None
         told = self._introduced(trunk)
         register = trunk.register
-        home = self.stack.trunks.line_of(trunk.name)
-        contact = f"<{Uri('sip', register.user, HERE)};line={home}>" if register and home else ""
+        contact = f"<{Uri('sip', register.user, HERE)}>" if register and state.registered else ""
         return replace(
             target,
             trunk=trunk.name,

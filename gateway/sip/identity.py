@@ -43,7 +43,8 @@ class Identity:
     """Who a caller is. `number`: as our flows know them, `anonymous` where it is withheld; `display`: their name.
     `asserted`: what a trusted peer vouches for, which a withheld number has too: never shown, only passed on.
     `privacy`: the Privacy tokens. `diversion`, `history`: the entries as they came, newest first and oldest first.
-    `country`: where numbers in them are dialled. `hops`: how many hops the call may still make (Max-Forwards)."""
+    `country`: where numbers in them are dialled. `hops`: how many hops the call may still make (Max-Forwards).
+    `trusted`: a trusted peer said so, which alone is vouched for and passed on to others."""
 
     number: str = ANONYMOUS
     display: str = ""
@@ -53,6 +54,7 @@ class Identity:
     history: tuple[str, ...] = ()
     country: str | None = None
     hops: int = 70
+    trusted: bool = False
 
     @property
     def withheld(self) -> bool:
@@ -87,6 +89,7 @@ def read(request: Request, trusted: bool, country: str | None = None) -> Identit
         history=_kept(request, "History-Info"),
         country=country,
         hops=70 if (left := grammar.number(request.get("Max-Forwards"))) is None else left,
+        trusted=trusted,
     )
 
 
@@ -184,18 +187,19 @@ def introduce(
     number = shown if who and not who.withheld and mode != "none" else ""
     sender = _NOBODY if hidden else Address(display if number else "", Uri("sip", number or own or user, domain))
     headers: list[Header] = []
-    vouched = Uri("sip", own or asserted or number, domain) if own or asserted or number else None
+    vouched = Uri("sip", own or asserted, domain) if own or asserted else None
+    known = display if asserted else ""
     if vouched and mode in _VOUCHING:
-        headers.append((_VOUCHING[mode], str(Address(display, vouched))))
+        headers.append((_VOUCHING[mode], str(Address(known, vouched))))
     elif vouched and mode == "rpid":
         tail = f"party=calling;screen=yes;privacy={'full' if hidden else 'off'}"
-        headers.append(("Remote-Party-ID", f"{Address(display, vouched)};{tail}"))
+        headers.append(("Remote-Party-ID", f"{Address(known, vouched)};{tail}"))
     tokens = dict.fromkeys((*(who.privacy if who and mode != "none" else ()), *(("id",) if hidden else ())))
     if tokens:
         headers.append(("Privacy", ";".join(tokens)))
     if left:
         headers.append(("Diversion", f"<{Uri('sip', left, domain)}>;reason=deflection;counter=1"))
-    if who:
+    if who and who.trusted:
         headers += [("Diversion", item) for item in who.diversion]
         headers += [("History-Info", item) for item in who.history]
     return Introduction(sender, tuple(headers))

@@ -96,7 +96,11 @@ class Notifier:
             stack.refuse(transaction, 403)
         elif package != "reg":
             stack.refuse(transaction, 489, headers=[("Allow-Events", ALLOW_EVENTS)])
-        elif account := self.admission.account(transaction, request):
+        elif not (account := self.admission.account(transaction, request)):
+            return
+        elif stack.trunks.by_account(account.user):  # only agents see who is at work
+            stack.refuse(transaction, 403)
+        else:
             self._subscribe(transaction, request, source, account.user, event)
 
     def _subscribe(self, transaction: Transaction, request: Request, source: Place, account: str, event: str) -> None:

@@ -18,6 +18,7 @@ COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS)
 """ISO 3166-1 codes that numbers can be read by."""
 
 _FULL = re.compile(r"\+[1-9][0-9]{6,14}")
+_DIGITS = re.compile(r"\+?[0-9]{1,30}")
 _DIALLED = re.compile(r"\+?[0-9(][0-9 ().\-/]{2,28}")
 _SEPARATORS = str.maketrans("", "", " ().-/")
 
@@ -25,11 +26,34 @@ _SEPARATORS = str.maketrans("", "", " ().-/")
 @lru_cache(maxsize=4096)
 def e164(text: str, country: str | None = None) -> str:
     """A number as +E.164, read as somebody in `country` dials it; unchanged where it is none: a name, an extension, a
-    short number such as 112."""
-    if _FULL.fullmatch(text):
-        return text
-    number = _parsed(text, country)
-    return text if number is None else phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    short number such as 112, a + before what is no country's number."""
+    return _canonical(text, country) or text
+
+
+def full(number: str) -> bool:
+    """Whether it is a valid number in its one +E.164 form."""
+    return number.startswith("+") and _canonical(number, None) == number
+
+
+def readings(number: str, country: str | None = None) -> tuple[str, ...]:
+    """What a peer may take a number for that is about to be dialled: itself and, where it is not a valid one in full,
+    what its digits begin with + or as dialled in `country`. Empty for what is no digits."""
+    if not _DIGITS.fullmatch(number):
+        return ()
+    if full(number):
+        return (number,)
+    digits = number.lstrip("+")
+    texts = [(number, country)] if country or number != digits else []
+    texts += [("+" + digits.lstrip("0"), None)]
+    found = [number]
+    for text, region in texts:
+        try:
+            parsed = phonenumbers.parse(text, region)
+        except phonenumbers.NumberParseException:
+            continue
+        found.append(phonenumbers.format_number(parsed, PhoneNumberFormat.E164))
+        found.append(f"+{parsed.country_code}{parsed.national_number}")  # without a 0 that a peer may drop
+    return tuple(dict.fromkeys(found))
 
 
 def number_of(uri: Uri, country: str | None = None) -> str:
@@ -47,7 +71,8 @@ def number_of(uri: Uri, country: str | None = None) -> str:
 
 @lru_cache(maxsize=4096)
 def written(number: str, form: str, country: str | None = None) -> str:
-    """A number in one of FORMATS, `national` as it is dialled in `country`; what is no +E.164 number stays as it is."""
+    """A number in one of FORMATS, `national` as it is dialled in `country`, or with + where that would be read as
+    another number; what is no +E.164 number stays as it is."""
     if form == "as_is" or not _FULL.fullmatch(number):
         return number
     if form == "plus":
@@ -62,7 +87,18 @@ def written(number: str, form: str, country: str | None = None) -> str:
         shown = phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL)
     else:
         shown = phonenumbers.format_out_of_country_calling_number(parsed, country)
-    return "".join(c for c in shown if c.isdigit())
+    digits = "".join(c for c in shown if c.isascii() and c.isdigit())
+    return digits if _canonical(digits, country) == number else number
+
+
+def _canonical(text: str, country: str | None) -> str | None:
+    """The one +E.164 form of a valid number."""
+    number = _parsed(text, country)
+    if number is None:
+        return None
+    full = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    again = _parsed(full, None)
+    return full if again and phonenumbers.format_number(again, PhoneNumberFormat.E164) == full else None
 
 
 def _parsed(text: str, country: str | None) -> PhoneNumber | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gateway.sip.place import Place
 from gateway.sip.trunks import Destinations, Network, Trunk
-from gateway.sip.uri import Uri
+from gateway.sip.uri import Uri, ip_of
 
 DOWN_AFTER = 2
 UP_AFTER = 2
@@ -32,11 +32,12 @@ def goes_on(status: int) -> bool:
 
 
 class Bucket:
-    """Lets `rate` through each second, at most a second's worth, or one, at once. A rate of 0 lets all through."""
+    """Lets `rate` through each second, at most `size` at once: a second's worth by default, one at least. A rate of 0
+    lets all through."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, size: float = 0.0) -> None:
         self.rate = rate
-        self._size = max(1.0, rate)
+        self._size = max(1.0, size or rate)
         self._held = self._size
         self._at = 0.0
 
@@ -122,7 +123,7 @@ class TrunkBook:
         self._accounts = {trunk.account.user: trunk for trunk in trunks if trunk.account}
         self._calls: dict[str, tuple[TrunkState, bool]] = {}
         self._calls_out = 0
-        self._spend = Bucket(self.destinations.per_minute / 60)
+        self._spend = Bucket(self.destinations.per_minute / 60, self.destinations.per_minute)
         self._homes: dict[str, tuple[frozenset[str], str]] = {}
 
     def __getitem__(self, name: str) -> TrunkState:
@@ -163,9 +164,14 @@ class TrunkBook:
                 found = found or trunk
         return found
 
-    def line_of(self, name: str) -> str:
-        """The line in the contact that we have there; empty where we are not registered."""
-        return self._homes[name][1] if name in self._homes else ""
+    def stands_at(self, trunk: Trunk, ip: str) -> bool:
+        """Whether an address is one of a trunk's own: listed, its server's or proxy's, or where we registered. Whoever
+        learns the line of our contact calls from elsewhere."""
+        if ip in self._homes.get(trunk.name, (frozenset[str](), ""))[0]:
+            return True
+        if any(uri and ip_of(uri.host) == ip for uri in (trunk.server_uri, trunk.proxy_uri)):
+            return True
+        return any(ipaddress.ip_address(ip) in network for network in trunk.networks)
 
     def by_account(self, user: str) -> Trunk | None:
         return self._accounts.get(user)

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from gateway.core.errors import ConfigError
 from gateway.sip.auth import Account
+from gateway.sip.numbers import full, readings
 from gateway.sip.uri import Uri, parse_uri
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -124,11 +125,17 @@ class Destinations:
     max_calls: int = 0
     per_minute: float = 0.0
 
-    def permits(self, number: str) -> bool:
-        """Whether `number` may be dialled; of an equally long allow and deny, deny holds."""
-        allowed = longest(number, self.allow)
-        denied = longest(number, self.deny)
-        return allowed is not None and (denied is None or len(allowed.rstrip("*")) > len(denied.rstrip("*")))
+    def permits(self, number: str, country: str | None = None) -> bool:
+        """Whether `number` may be dialled; of an equally long allow and deny, deny holds, whichever way a peer in
+        `country` may read it. What begins with + and is no valid number has to be listed itself."""
+        country = country or self.country
+        allowed, ways = longest(number, self.allow), readings(number, country)
+        if allowed is None or not ways:
+            return False
+        if number.startswith("+") and number != allowed and not full(number):
+            return False
+        denied = (longest(way, self.deny) for way in ways)
+        return all(each is None or len(allowed.rstrip("*")) > len(each.rstrip("*")) for each in denied)
 
     def trunks_for(self, number: str) -> tuple[str, ...]:
         """The trunks a route names for `number`, or none where every trunk may carry it."""

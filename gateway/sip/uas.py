@@ -220,7 +220,7 @@ class Uas:
             return
         trunk = vouched.trunk
         replaced, refused = replaces.replaced(stack, request, vouched.account is not None)
-        who = identity.read(request, bool(trunk and trunk.trust), trunk.country if trunk else None)
+        who = identity.read(request, vouched.trusted, trunk.country if trunk else None)
         if not refused and not replaced and not stack.config.serves(request.target.number):
             refused = 404
         if not refused and trunk and who.withheld and not trunk.anonymous:

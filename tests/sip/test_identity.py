@@ -103,7 +103,9 @@ def test_the_dialled_number_of_a_registered_contact_stands_elsewhere() -> None:
 # --- out ------------------------------------------------------------------------------------------------------------
 
 CALLER = Identity("+4930123456", "Anna Müller", "+4930999")
-HIDDEN = Identity(ANONYMOUS, "", "+4930999", ("id",), ("<sip:+1@x>;reason=user-busy",), ("<sip:+2@x>;index=1",))
+HIDDEN = Identity(
+    ANONYMOUS, "", "+4930999", ("id",), ("<sip:+1@x>;reason=user-busy",), ("<sip:+2@x>;index=1",), trusted=True
+)
 
 
 def told(who: Identity | None, mode: str, own: str = "", **more: object):
@@ -149,6 +151,16 @@ def told(who: Identity | None, mode: str, own: str = "", **more: object):
 )
 def test_a_caller_is_introduced(mode: str, own: str, sender: str, headers: list[str]) -> None:
     assert told(CALLER, mode, own) == (sender, headers)
+
+
+@pytest.mark.parametrize("mode", ["pai", "ppi", "rpid"])
+def test_nobody_is_vouched_for_whom_nobody_vouched_for(mode: str) -> None:
+    stranger = Identity("+49110", "Police", "", (), ("<sip:+1@x>;reason=user-busy",), ("<sip:+2@x>;index=1",))
+    assert told(stranger, mode) == ('"Police" <sip:+49110@gw>', [])
+    _, headers = told(stranger, mode, "+4940")
+    assert len(headers) == 1
+    assert "<sip:+4940@gw>" in headers[0]
+    assert "Police" not in headers[0]
 
 
 @pytest.mark.parametrize(

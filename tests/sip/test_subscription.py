@@ -10,11 +10,13 @@ from gateway.sip import notifier
 from gateway.sip.auth import Account, digest, fields, response
 from gateway.sip.message import Request, Response, parse, respond
 from gateway.sip.place import Place
+from gateway.sip.trunks import Trunk
 from tests.sip.raw import request
 from tests.sip.wire import Node, Wire
 
 PHONE = Place("10.0.0.9", 5060)
 ACCOUNTS = (Account("ann", "secret"), Account("bo", "other"))
+TRUNK = Trunk("pbx", account=Account("line", "third"))
 
 
 class Watcher:
@@ -22,7 +24,7 @@ class Watcher:
 
     def __init__(self, answer: int = 200) -> None:
         self.wire = Wire()
-        self.node: Node = self.wire.node("10.0.0.2", accounts=ACCOUNTS, user="trunkline")
+        self.node: Node = self.wire.node("10.0.0.2", accounts=ACCOUNTS, user="trunkline", trunks=(TRUNK,))
         self.answer: int | None = answer
         self.notified: list[Request] = []
         self.replies: list[Response] = []
@@ -63,7 +65,7 @@ class Watcher:
             if reply.status != 401:
                 break
             challenge = fields(reply.get("WWW-Authenticate") or "")
-            password = dict((a.user, a.password) for a in ACCOUNTS)[user]
+            password = dict((a.user, a.password) for a in (*ACCOUNTS, TRUNK.account))[user]
             proof = {"Authorization": authorization(challenge, user, password, method, uri)}
         if reply.status == 200 and method == "SUBSCRIBE":
             self.tag = reply.to.tag
@@ -192,3 +194,7 @@ def test_in_the_subscriptions_dialog_nothing_else_is_answered() -> None:
     assert watcher.ask(Event="dialog") == 489
     watcher._seq = 0
     assert watcher.ask() == 500
+
+
+def test_a_trunk_watches_nobody() -> None:
+    assert Watcher().ask(user="line") == 403

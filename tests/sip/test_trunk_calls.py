@@ -58,6 +58,20 @@ def test_only_a_trusted_trunk_is_believed(trust: bool, caller: str) -> None:
     assert [(each.number, each.reason) for each in offered.identity.diverted] == [("+4940555666", "user-busy")]
 
 
+@pytest.mark.parametrize(("ip", "caller"), [("10.0.0.8", "+49301112222"), ("10.0.0.66", "1001")])
+def test_whoever_knows_the_line_of_our_contact_is_not_believed_for_it(ip: str, caller: str) -> None:
+    register = RegisterAs("4930123", Account("4930123", "secret"))
+    wire, node = gateway(Trunk("a", server="sip:10.0.0.8", register=register, trust=True))
+    node.connect_trunks()
+    (asked,) = heard(wire, Place("10.0.0.8", 5060))
+    contact = asked.get("Contact")
+    node.receive(reply(asked, 200, Contact=f"{contact};expires=300"), Place("10.0.0.8", 5060))
+    line = contact.partition(";line=")[2].rstrip(">")
+    sent = invite(uri=f"sip:4930123@10.0.0.2;line={line}", P_Asserted_Identity=PAI).replace(b"10.0.0.9", ip.encode())
+    node.receive(sent, Place(ip, 5060))
+    assert (node.last(CallOffered).trunk, node.last(CallOffered).caller) == ("a", caller)
+
+
 @pytest.mark.parametrize(("allowed", "code"), [(True, 100), (False, 433)])
 def test_anonymous_callers_are_taken_or_not(allowed: bool, code: int) -> None:
     wire, node = gateway(pbx(anonymous=allowed))
@@ -133,7 +147,7 @@ def heard(wire: Wire, place: Place) -> list[Request]:
 def test_a_number_goes_out_as_the_trunk_wants_it() -> None:
     ours = dials("a", A, country="DE", number_format="national", caller_id="+4930999", identity="pai", codecs=("PCMA",))
     wire, node = dialler(ours)
-    who = Identity("+4930123456", "Anna", diversion=("<sip:+4940555@x>;reason=user-busy",))
+    who = Identity("+4930123456", "Anna", "+4930123456", diversion=("<sip:+4940555@x>;reason=user-busy",), trusted=True)
     node.invite("+442071234567", OFFER, caller=who, left="+4930777777")
     (sent,) = heard(wire, A)
     assert sent.uri == "sip:00442071234567@10.0.0.8"
@@ -179,7 +193,8 @@ def test_a_trunk_that_was_registered_at_is_called_where_it_stands_and_by_its_rou
     (sent,) = heard(wire, A)
     assert sent.uri == "sip:+442071234567@tel.example"
     assert sent.get("Route") == "<sip:10.0.0.9;lr>"
-    assert sent.get("Contact") == contact
+    assert "line=" in contact
+    assert sent.get("Contact") == f"{contact.partition(';line=')[0]}>"
     assert sent.from_.uri == parse_uri("sip:4930123@tel.example")
     challenge = 'Digest realm="tel.example", nonce="n", qop="auth"'
     node.receive(reply(sent, 407, Proxy_Authenticate=challenge), A)
@@ -298,14 +313,23 @@ def test_nothing_is_dialled_that_is_not_listed() -> None:
 
 
 def test_what_may_be_spent_is_limited() -> None:
-    wire, node = dialler(dials("a", A), outside=Destinations(allow=("*",), max_calls=1, per_minute=60))
+    wire, node = dialler(dials("a", A), outside=Destinations(allow=("*",), max_calls=1, per_minute=2))
     call = node.invite("+442071234567", OFFER)
     with pytest.raises(Barred) as barred:
         node.invite("+442071234567", OFFER)
     assert barred.value.status == 503
     node.hangup(call)
     wire.run(2)
-    node.invite("+442071234567", OFFER)
+    node.hangup(node.invite("+442071234567", OFFER))
+    wire.run(2)
+    with pytest.raises(Barred):
+        node.invite("+442071234567", OFFER)
+
+
+def test_a_short_number_that_is_listed_is_dialled_as_tel() -> None:
+    wire, node = dialler(dials("a", A), outside=Destinations(allow=("112",)))
+    node.invite("tel:112", OFFER)
+    assert [m.uri for m in heard(wire, A)] == ["sip:112@10.0.0.8"]
 
 
 def test_a_peer_that_registers_with_us_is_called_where_it_is() -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import ConfigError, SipError
 from gateway.sip.auth import Account
+from gateway.sip.dialling import number_outside
+from gateway.sip.numbers import FORMATS, e164, written
 from gateway.sip.trunkbook import Bucket, TrunkBook, goes_on
 from gateway.sip.trunks import Destinations, RegisterAs, Trunk
 from gateway.sip.uri import parse_uri
@@ -70,6 +72,14 @@ def test_calls_come_from_where_we_registered() -> None:
     assert trunks.caller("198.51.100.1", parse_uri("sip:x@10.0.0.1;line=def")) is None
 
 
+def test_a_trunk_stands_where_it_is_listed_called_or_registered_at() -> None:
+    trunk = Trunk("a", ("192.0.2.0/24",), server="sip:198.51.100.1", register=RegisterAs("u", Account("u", "p")))
+    trunks = book(trunk)
+    assert [trunks.stands_at(trunk, ip) for ip in ("192.0.2.9", "198.51.100.1", "203.0.113.5")] == [True, True, False]
+    trunks.registered("a", 600, 0.0, ips=["203.0.113.5"], line="abc")
+    assert trunks.stands_at(trunk, "203.0.113.5")
+
+
 def test_a_digest_account_is_of_its_trunk() -> None:
     trunks = book(Trunk("pbx", account=Account("pbx1", "p")))
     assert trunks.by_account("pbx1").name == "pbx"
@@ -125,8 +135,10 @@ def test_a_call_that_goes_on_by_another_trunk_leaves_the_first() -> None:
 def test_what_is_spent_in_a_minute_is_limited() -> None:
     trunks = book(out("a"), per_minute=2)
     assert trunks.spends(0.0)
+    assert trunks.spends(0.0)
     assert not trunks.spends(1.0)
     assert trunks.spends(31.0)
+    assert not trunks.spends(32.0)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["in", "out", "over"]), st.integers(0, 5)), max_size=60))
@@ -153,8 +165,8 @@ def test_counts_are_those_of_calls_that_last(steps: list[tuple[str, int]]) -> No
     ("number", "permitted"),
     [
         ("+4930123456", True),
-        ("+49900123456", False),
-        ("+49900555123", True),
+        ("+499001234567", False),
+        ("+499005123456", True),
         ("+442071234567", True),
         ("+12025550100", False),
         ("112", False),
@@ -162,16 +174,63 @@ def test_counts_are_those_of_calls_that_last(steps: list[tuple[str, int]]) -> No
     ],
 )
 def test_nothing_is_dialled_but_what_is_listed(number: str, permitted: bool) -> None:
-    rules = Destinations(allow=("+49", "+44", "+49900555"), deny=("+49900", "+449"))
+    rules = Destinations(allow=("+49", "+44", "+499005"), deny=("+49900", "+449"))
     assert rules.permits(number) is permitted
     assert not Destinations().permits(number)
 
 
 def test_all_may_be_allowed_but_some() -> None:
     rules = Destinations(allow=("*",), deny=("+49900*", "*"))
-    assert not rules.permits("+4930")  # as long a deny holds
+    assert not rules.permits("+4930123456")  # as long a deny holds
     assert Destinations(allow=("*",), deny=("+49900*",)).permits("112")
-    assert not Destinations(allow=("*",), deny=("+49900*",)).permits("+499001")
+    assert not Destinations(allow=("*",), deny=("+49900*",)).permits("+499001234567")
+
+
+DENIED = ("+49900", "+49137", "+1900")
+
+
+@pytest.mark.parametrize("allow", [("*",), ("+49", "+1", "0")])
+@pytest.mark.parametrize(
+    "dialled",
+    [
+        *("+499001234567", "+4909001234567", "+4900900123456", "+49 900 123456", "+119005551234", "09001234567"),
+        *("0900123", "00499001234567", "004900900123456", "tel:+49-0900-1234567", "tel:0900-1234567;phone-context=+49"),
+        *("tel:09001234567;phone-context=+49", "+49 (0) 900 1234567", "+490137123456"),
+    ],
+)
+def test_no_way_of_writing_a_number_gets_round_what_is_denied(allow: tuple[str, ...], dialled: str) -> None:
+    assert number_outside(book(out("a"), allow=allow, deny=DENIED, country="DE"), dialled) is None
+
+
+def test_what_is_no_number_with_a_plus_is_dialled_only_where_it_is_listed_itself() -> None:
+    assert number_outside(book(allow=("+49",)), "+49301") is None
+    assert number_outside(book(allow=("+49301",)), "+49301") == "+49301"
+    assert number_outside(book(allow=("+49",)), "+49030123456") == "+4930123456"
+
+
+DIALLED = st.one_of(
+    st.text(max_size=20),
+    st.text("+0149 ()-./*#", max_size=20),
+    st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(["+49", "0049", "+1", "49", "0", ""]),
+            st.sampled_from(["", "0", "00", "1", " (0) "]),
+            st.sampled_from(["900", "137", "30", "20", "202"]),
+            st.text("0123456789 ", max_size=9),
+        ),
+    ),
+)
+
+
+@given(DIALLED, st.sampled_from(FORMATS), st.sampled_from([None, "DE", "US", "IT"]))
+def test_whatever_is_dialled_is_allowed_and_not_denied(text: str, form: str, country: str | None) -> None:
+    outside = book(allow=("*",), deny=DENIED, country=country)
+    if text.startswith("tel:") or (number := number_outside(outside, text)) is None:
+        return
+    sent = written(number, form, country)
+    for way in (sent, "+" + sent, "+" + number):
+        assert not e164(way, country).startswith(DENIED)
 
 
 def test_the_order_is_named_routed_or_drawn() -> None:
