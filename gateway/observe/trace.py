@@ -87,7 +87,7 @@ class Tracer:
             return
         loose = self._loose.get(name)
         if loose is None:
-            if not data.startswith(b"INVITE ") or not self.calls:
+            if not self.calls or not data.lstrip(b"\r\n").startswith(b"INVITE "):
                 return
             loose = self._loose[name] = []
             if len(self._loose) > LOOSE:

@@ -204,6 +204,105 @@ def test_anything_can_be_masked(data: bytes, start: bytes) -> None:
     assert len(masked(start + data)) == len(start + data)
 
 
+BREAKS = st.sampled_from(["\r\n", "\n"])
+BLANKS = st.sampled_from(["", " ", "\t", "  \t"])
+SECRET = st.text("0123456789abcdef", min_size=12, max_size=40).map(lambda text: f"5ec{text}")
+
+
+@st.composite
+def spelled(draw: st.DrawFn, name: str) -> str:
+    """A header's name and colon in any case, with blanks before the colon."""
+    cased = "".join(draw(st.sampled_from((c.lower(), c.upper()))) for c in name)
+    return f"{cased}{draw(BLANKS)}:{draw(BLANKS)}"
+
+
+@st.composite
+def gap(draw: st.DrawFn, line: str) -> str:
+    """Blanks, or a fold."""
+    return draw(BLANKS) + draw(st.sampled_from(["", line + " ", line + "\t  "]))
+
+
+@st.composite
+def logins(draw: st.DrawFn, line: str, secret: str) -> str:
+    name = draw(st.sampled_from(["Authorization", "Proxy-Authorization", "Authentication-Info"]))
+    between = draw(gap(line))
+    quote = draw(st.sampled_from(['"', ""]))
+    proof = draw(st.sampled_from(["response", "RESPONSE", "rspauth"]))
+    proof += f"{draw(BLANKS)}={draw(gap(line))}{quote}{secret}{quote}"
+    whole = {
+        "Authorization": ["Basic " + between + secret + "==", f"Bearer{line} {secret}", secret, f"Digest x{secret}=1"],
+        "Proxy-Authorization": ["bAsIc " + between + secret, f'Digest username="a, {proof}', f"NTLM {secret}"],
+        "Authentication-Info": [proof],
+    }[name]
+    digest = "" if name == "Authentication-Info" else f"Digest{draw(BLANKS)} "
+    parts = draw(st.permutations(['username="ann, b"', "nc=00000001", 'uri="sip:x"', proof]))
+    whole = [*whole, digest + between + f"{between},{between}".join(parts)]
+    return draw(spelled(name)) + draw(st.sampled_from(whole))
+
+
+@given(st.data())
+def test_a_login_is_never_shown_however_it_is_spelled(data: st.DataObject) -> None:
+    line, secret = data.draw(BREAKS), data.draw(SECRET)
+    empty = line * data.draw(st.integers(0, 3))
+    heads = ["Call-ID: a", "X: y", data.draw(logins(line, secret))]
+    start = data.draw(st.sampled_from(["REGISTER sip:x SIP/2.0", "invite sip:x SIP/2.0", "SIP/2.0 200 OK", "nonsense"]))
+    whole = empty + line.join([start, *data.draw(st.permutations(heads)), "", ""])
+    shown = masked(whole.encode())
+    assert secret.encode() not in shown
+    assert len(shown) == len(whole)
+    assert shown.count(b"\n") == whole.count("\n")
+
+
+BODIES = {
+    "INVITE": "v=0{line}a=crypto:1 AES_80 {inline}:{blanks}{secret}|2^20|1:4{line}{k}={blanks}clear:{secret}",
+    "INFO": "{signal}{blanks}={blanks}{secret}{line}Duration=160{line}",
+    "info": "{secret}",
+    "MESSAGE": "my pin is{line}{secret}",
+    "ACK": "{line}a=ice-pwd:{secret}{line}a=key-mgmt:mikey {secret}",
+    "NOTIFY": "SIP/2.0 200 OK{line}authorization :{blanks}Basic{line} {secret}{line}",
+}
+
+
+@given(st.data(), st.sampled_from(sorted(BODIES)))
+def test_a_key_is_never_shown_however_its_body_is_spelled(data: st.DataObject, method: str) -> None:
+    line, secret = data.draw(BREAKS), data.draw(SECRET)
+    empty = line * data.draw(st.integers(0, 3))
+    body = BODIES[method].format(
+        line=line,
+        secret=secret,
+        blanks=data.draw(BLANKS),
+        inline=data.draw(st.sampled_from(["inline", "INLINE"])),
+        signal=data.draw(st.sampled_from(["Signal", "signal", " SIGNAL"])),
+        k=data.draw(st.sampled_from("kK")),
+    )
+    whole = empty + line.join([f"{method} sip:x SIP/2.0", "Call-ID: a", "", body])
+    shown = masked(whole.encode())
+    assert secret.encode() not in shown
+    assert len(shown) == len(whole)
+
+
+@pytest.mark.parametrize("unit", [b"sip:", b"nc=,", b'response="', b"\r\n ", b" ", b"k=", b"a=,\\", b"authorization:"])
+def test_a_long_message_of_one_thing_is_masked_too(unit: bytes) -> None:
+    head = b"INVITE sip:x SIP/2.0\r\nAuthorization: Digest "
+    data = head + unit * (32_768 // len(unit))
+    assert len(masked(data)) == len(data)
+
+
+def test_a_password_in_an_address_is_masked() -> None:
+    shown = masked(message("INVITE sip:x", "a", "Contact: <sip:ann:pa55w0rd@10.0.0.9:5060>, <sip:10.0.0.9:5061>"))
+    assert b"<sip:ann:xxxxxxxx@10.0.0.9:5060>, <sip:10.0.0.9:5061>" in shown
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\r\n\r\n", b"\n"])
+def test_a_call_that_begins_with_an_empty_line_is_traced(before: bytes) -> None:
+    found = tracer()
+    found.message(before + message(), PHONE, False)
+    found.dialog("h", "a1")
+    found.joined("h", "c")
+    found.finished("c")
+    assert len(found.take(1, 0.0)[0].messages) == 1
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
