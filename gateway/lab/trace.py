@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from gateway.core.errors import StoreError
 from gateway.lab.pcap import pcap
-from gateway.observe.trace_files import Address, Line, Written, find, read
+from gateway.observe.trace_files import Address, Line, Written, beside, find, read
 
 WIDTH = 40
 """Characters between two columns."""
@@ -141,10 +143,24 @@ def show(folder: Path, call: str, out: Console, file: Path | None = None) -> Pat
     written = read(path)
     for line in tell(written):
         out.print(line, highlight=False, soft_wrap=True)
-    target = file or path.with_name(f"{written.call}.pcap")
-    target.write_bytes(pcap(written.lines))
+    target = file or beside(path)
+    _write(target, pcap(written.lines))
     out.print(f"\n{target}", highlight=False, soft_wrap=True)
     return target
+
+
+def _write(file: Path, data: bytes) -> None:
+    """For its owner alone, as the trace is. Raises StoreError."""
+    try:
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            os.fchmod(out.fileno(), 0o600)
+            out.write(data)
+    except OSError as error:
+        raise StoreError(
+            "the pcap can't be written",
+            read=f"{file}: {error.strerror}",
+            do="name a file in a folder that you may write to with --pcap",
+        ) from None
 
 
 def tell(written: Written) -> list[Text]:

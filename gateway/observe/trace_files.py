@@ -21,6 +21,8 @@ from gateway.observe.trace import Message, Peer, Trace, Tracer
 log = logging.getLogger(__name__)
 
 SUFFIX = ".sip.gz"
+PCAP = ".pcap"
+"""What `trunkline trace` writes beside a trace; it goes when the trace goes."""
 EVERY_S = 1.0
 A_SECOND = 10
 """Traces written a second at most: each costs about half a millisecond of CPU, and a flood of calls must not pay for
@@ -101,7 +103,9 @@ class TraceFiles:
         part.replace(path)
         self._names.append(path)
         while len(self._names) > self.keep:
-            self._names.popleft().unlink(missing_ok=True)
+            oldest = self._names.popleft()
+            oldest.unlink(missing_ok=True)
+            beside(oldest).unlink(missing_ok=True)
         return path
 
     def _row(self, message: Message) -> dict[str, object]:
@@ -116,9 +120,21 @@ class TraceFiles:
         }
 
 
+def beside(trace: Path) -> Path:
+    """Where the pcap of a trace lies."""
+    return trace.with_name(trace.name.removesuffix(SUFFIX) + PCAP)
+
+
 def find(folder: Path, call: str) -> Path:
     """The file of the call whose id begins or ends so; `last` is the newest. Raises StoreError."""
-    files = sorted(folder.glob(f"*{SUFFIX}"))
+    try:
+        files = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+    except OSError as error:
+        raise StoreError(
+            "the folder of traces can't be read",
+            read=f"{folder}: {error.strerror}",
+            do="name the data folder of the gateway with --data; it is made when the first traced call is over",
+        ) from None
     names = {path: path.name.removesuffix(SUFFIX) for path in files}
     found = files[-1:] if call == "last" else [p for p, n in names.items() if n == call]
     found = found or [p for p, n in names.items() if n.startswith(call) or n.endswith(call)]

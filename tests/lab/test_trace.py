@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from gateway.core.errors import StoreError
 from gateway.lab.pcap import pcap
 from gateway.lab.trace import draw, ladder, short, show
 from gateway.observe.trace import Trace, Tracer
@@ -189,3 +190,13 @@ def test_the_command_prints_the_ladder_and_writes_the_file(tmp_path: Path) -> No
     assert str(written) in text
     assert len(read_pcap(written.read_bytes())) == 8
     assert show(tmp_path, "0197", console, tmp_path / "mine.pcap") == tmp_path / "mine.pcap"
+    for file in (written, tmp_path / "mine.pcap"):
+        assert file.stat().st_mode & 0o777 == 0o600
+    mine = tmp_path / "mine.pcap"
+    mine.chmod(0o644)
+    show(tmp_path, "0197", console, mine)
+    assert mine.stat().st_mode & 0o777 == 0o600
+    for nowhere in (tmp_path / "none" / "x.pcap", tmp_path):
+        with pytest.raises(StoreError, match="the pcap can't be written") as raised:
+            show(tmp_path, "last", console, nowhere)
+        assert str(nowhere) in str(raised.value)

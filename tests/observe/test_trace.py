@@ -325,6 +325,7 @@ def names(folder: Path) -> list[str]:
 async def test_calls_that_are_over_are_on_disk_and_the_oldest_go(tmp_path: Path) -> None:
     found = tracer(20)
     kept = files(tmp_path).follow(found)
+    (tmp_path / "c1.pcap").write_bytes(b"")  # somebody looked at it
     for n in range(5):
         ended(found, f"c{n}")
     await kept.close()
@@ -360,8 +361,11 @@ def test_a_trace_is_found_by_either_end_of_its_id(tmp_path: Path) -> None:
     for text, said in (("0197aa", "2 traces begin or end"), ("zz", "no trace of a call zz")):
         with pytest.raises(StoreError, match=said):
             find(tmp_path, text)
-    with pytest.raises(StoreError, match="no trace"):
-        find(tmp_path / "nowhere", "last")
+    for folder, said in ((tmp_path / "nowhere", "No such file"), (tmp_path / "0197bb-1.sip.gz", "Not a directory")):
+        with pytest.raises(StoreError, match="folder of traces can't be read") as raised:
+            find(folder, "last")
+        assert raised.value.read is not None
+        assert raised.value.read.startswith(f"{folder}: {said}")
 
 
 @pytest.mark.parametrize("seed", range(30))
