@@ -10,7 +10,6 @@ from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.party import Owner, Party
 from gateway.core.errors import TrunklineError
-from gateway.media import events as media
 from gateway.sip.dialling import is_number
 from gateway.sip.events import TransferAsked
 from gateway.sip.offer_answer import Agreed
@@ -58,8 +57,9 @@ class AgentSide(Owner):
     def _call(self, name: str, opened: Callable[[], Party], target: str, about: Mapping[str, str]) -> None:
         try:
             self.party = opened()
-            self.party.leg.on_event = self._listener(self.party)
-            self.driver.exchange.ring(self.party, target, self.driver.call, about)
+            exchange = self.driver.exchange
+            exchange.switchboard.watch(self.party)
+            exchange.ring(self.party, target, self.driver.call, about)
         except TrunklineError as error:
             self._drop()
             self.driver.feed(m.AgentFailed(name, error.what))
@@ -92,8 +92,9 @@ class AgentSide(Owner):
         self._stop_asking(command.reason)
         before, self.party, self.joining = self.party, self.joining, None
         if self.party:
-            self.party.owner = self
-            self.party.leg.on_event = self._listener(self.party)
+            board = self.driver.exchange.switchboard
+            board.give(self.party, self)
+            board.watch(self.party)
             if self.driver.leg.room:
                 self.driver.leg.room.join(self.party.leg)
         self._let_go(before, command.reason)
@@ -145,16 +146,6 @@ class AgentSide(Owner):
         self.driver.exchange.switchboard.close(party)
 
     # --- what the phones do ---------------------------------------------------------------------------------------
-
-    def _listener(self, party: Party) -> Callable[[media.MediaEvent], None]:
-        def heard(event: media.MediaEvent) -> None:
-            match event:
-                case media.RtpLost():
-                    self.driver.exchange.switchboard.silence(party)
-                case media.RtpBack():
-                    self.driver.exchange.switchboard.silence_over(party)
-
-        return heard
 
     def _no_progress(self, name: str) -> None:
         self.hang_up("no progress")
@@ -208,7 +199,10 @@ class AgentSide(Owner):
                 self.driver.feed(m.AgentLeft(self.driver.call.transfer.by, reason, told))
 
     def holds(self, party: Party) -> None:
-        if party is self.party:
+        """While a colleague is asked the phone's hold is between those two."""
+        if party is self.party and self.consultation:
+            self.consultation.holds(party)
+        elif party is self.party:
             self.driver.feed(m.HoldChanged("agent", party.held))
 
     def asks_transfer(self, party: Party, event: TransferAsked) -> None:

@@ -112,7 +112,7 @@ def _hang_up_after(call: m.Call, want: turn.HangUp, now: Moment) -> tuple[m.Call
     call = replace(call, stage=m.Stage.LEAVING, listen=None, end_reason=want.reason, own_deadline=now.mono + 30.0)
     if call.speaking:
         return replace(call, then="hangup"), [do.Hear(None)]
-    return end(call, want.reason, hang_up=True)
+    return end(call, want.reason, now, hang_up=True)
 
 
 _CARRY: Mapping[type, Callable[[m.Call, Any, Moment], tuple[m.Call, Commands]]] = {
@@ -138,8 +138,20 @@ def message_end(call: m.Call) -> float:
     return (call.message_from or 0.0) + MESSAGE_MAX_S
 
 
-def end(call: m.Call, reason: str, *, hang_up: bool) -> tuple[m.Call, Commands]:
+def retrieved(call: m.Call, by: str, now: Moment) -> tuple[m.Call, Commands]:
+    """A hold that ends, however it does, is written down."""
+    since = call.held.get(by)
+    if since is None:
+        return call, []
+    call = replace(call, held={who: at for who, at in call.held.items() if who != by})
+    return call, [do.Write("retrieved", {"by": by, "seconds": round(now.mono - since, 1)})]
+
+
+def end(call: m.Call, reason: str, now: Moment, *, hang_up: bool) -> tuple[m.Call, Commands]:
     commands: Commands = []
+    for by in tuple(call.held):
+        call, told = retrieved(call, by, now)
+        commands += told
     if call.transfer and call.transfer.ask:
         commands.append(do.TellTransfer(call.transfer.ask, 487, reason))
     if call.agent:

@@ -36,6 +36,7 @@ class Consultation(Owner):
         """Holds the caller and rings the colleague's phone. Raises SipError, MediaError or PortBusy."""
         exchange = self.driver.exchange
         self.colleague = exchange.open_phone(self, colleague.id, self.agent.leg)
+        self._board.watch(self.colleague)
         about = {"Call": self.driver.call.id, "Asked-By": self.agent.agent or ""}
         exchange.ring(self.colleague, colleague.aor, self.driver.call, about)
         self._wait(NO_PROGRESS_S)
@@ -49,6 +50,7 @@ class Consultation(Owner):
             return False
         self.colleague = None
         self._over(colleague)
+        colleague.leg.stop()
         self.driver.agent.joining = colleague
         self.driver.feed(m.TakenOver(colleague.agent or "", self.agent.agent or ""))
         return True
@@ -78,9 +80,9 @@ class Consultation(Owner):
         self._timer = asyncio.get_running_loop().call_later(seconds, self._failed, "no answer")
 
     def _failed(self, reason: str) -> None:
-        """The agent has the caller again."""
+        """The agent has the caller again, unless their phone holds."""
         self.end(reason)
-        self.driver.feed(m.HoldChanged("agent", False))
+        self.driver.feed(m.HoldChanged("agent", self.agent.held))
 
     # --- what the colleague's phone does --------------------------------------------------------------------------
 
@@ -95,6 +97,23 @@ class Consultation(Owner):
         self.talking = True
         self.agent.leg.stop()
         self.agent.leg.bridge(party.leg)
+        if self.agent.held:
+            self.holds(self.agent)
+
+    def holds(self, party: Party) -> None:
+        """Whoever of the two is held hears music; the caller hears theirs anyway."""
+        other = self.agent if party is self.colleague else self.colleague
+        if other is None or not self.talking:
+            return
+        if party.held:
+            other.leg.play([self.driver.exchange.prompts.tone("hold")], token=0, loop=True)
+        else:
+            other.leg.stop()
+
+    def vanished(self, party: Party) -> None:
+        if party.agent:
+            self.driver.exchange.sign_out(party.agent, "phone vanished")
+        self._failed("phone vanished")
 
     def failed(self, party: Party, reason: str) -> None:
         self._failed(reason)

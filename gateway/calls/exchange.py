@@ -48,6 +48,9 @@ Understand = Callable[[Flow, str, str], Awaitable[Ranked]]
 ANYWHERE = "192.0.2.1"
 """An address outside, to choose our own by where only DNS knows where a trunk is (RFC 5737)."""
 
+VANISHED = ("expired", "does not answer", "unreachable", "connection lost")
+"""Why a contact goes whose phone did not sign out."""
+
 RECORD_S = 2.0
 """Longest time that a call is not answered because its record is not on disk yet."""
 
@@ -246,6 +249,8 @@ class Exchange:
         agent = self.agent_of(event.aor)
         if agent:
             self._phones.get(agent.id, {}).pop(event.contact, None)
+            if event.reason in VANISHED:
+                self.switchboard.doubt(agent.id)
         if agent and not event.left:
             self.metrics.agent(agent.id, up=False)
             self.route(routing.AgentDown(agent.id, event.reason))

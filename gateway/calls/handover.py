@@ -8,7 +8,7 @@ from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.announce import announce
 from gateway.calls.carry import MESSAGE_MAX_S, Commands, beep, end, say_it
-from gateway.calls.transfer import about, arrived, failed, is_outside, retrieved, to_queue_again
+from gateway.calls.transfer import about, arrived, failed, is_outside, to_queue_again
 from gateway.core.clock import Moment
 from gateway.core.values import replace
 from gateway.routing import model as routing
@@ -89,7 +89,7 @@ def message_over(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
     call = replace(call, end_reason="message left")
     say = announce(call.flow, "message_taken", call.language, call.queue or "")
     if say is None:
-        call, more = end(call, call.end_reason, hang_up=True)
+        call, more = end(call, call.end_reason, now, hang_up=True)
         return call, commands + more
     call, more = say_it(replace(call, then="hangup"), say, now)
     return call, commands + more
@@ -121,9 +121,7 @@ def agent_left(call: m.Call, event: m.AgentLeft, now: Moment) -> tuple[m.Call, C
         if call.transfer and call.transfer.by == event.agent:
             call = replace(call, transfer=replace(call.transfer, there=False))
         return call, []
-    call, told = retrieved(call, "agent", now)
-    if event.told:
-        told.append(do.Write("agent_left", {"agent": event.agent, "told": event.told}))
+    told: Commands = [do.Write("agent_left", {"agent": event.agent, "told": event.told})] if event.told else []
     if event.reason != "hung up" and call.queue:  # the phone vanished: the caller did not ask to leave
         commands: Commands = [
             *told,
@@ -132,5 +130,5 @@ def agent_left(call: m.Call, event: m.AgentLeft, now: Moment) -> tuple[m.Call, C
             do.Route(routing.CallFinished(call.id, event.agent)),
         ]
         return to_queue_again(call, commands, now)
-    call, over = end(call, "agent hung up", hang_up=True)
+    call, over = end(call, "agent hung up", now, hang_up=True)
     return call, told + over

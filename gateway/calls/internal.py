@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from gateway.calls.party import Owner, Party
 from gateway.core.errors import TrunklineError
-from gateway.media import events as media
 from gateway.sip.events import TransferAsked
 from gateway.sip.offer_answer import Agreed
 from gateway.sip.sdp import SessionDescription
@@ -84,15 +83,8 @@ class InternalCall(Owner):
         self.control.over(self)
 
     def _watch(self, party: Party) -> None:
-        def heard(event: media.MediaEvent) -> None:
-            match event:
-                case media.RtpLost():
-                    self._board.silence(party)
-                case media.RtpBack():
-                    self._board.silence_over(party)
-
-        party.owner = self
-        party.leg.on_event = heard
+        self._board.give(party, self)
+        self._board.watch(party)
 
     def _wait(self, seconds: float) -> None:
         if self._timer:
@@ -127,6 +119,8 @@ class InternalCall(Owner):
         self.end("the caller gave up")
 
     def vanished(self, party: Party) -> None:
+        if party.agent:
+            self.control.exchange.sign_out(party.agent, "phone vanished")
         self.end("phone vanished")
 
     def holds(self, party: Party) -> None:

@@ -19,7 +19,6 @@ NO_ANSWER = (408, 503)
 class _Line:
     phone: Place
     wait_s: float
-    held: Callable[[], bool]
     gone: Callable[[], None]
     timer: asyncio.TimerHandle
     ping: str | None = None
@@ -32,14 +31,19 @@ class Lifelines:
         self._options = options
         self._lines: dict[Hashable, _Line] = {}
 
-    def silent(
-        self, key: Hashable, phone: Place, wait_s: float, held: Callable[[], bool], gone: Callable[[], None]
-    ) -> None:
-        """Nothing comes from the phone. After `wait_s` seconds more it is asked; `gone` is called where it
-        does not answer. While `held()` is true silence is expected."""
+    def silent(self, key: Hashable, phone: Place, wait_s: float, gone: Callable[[], None]) -> None:
+        """Nothing comes from the phone. After `wait_s` seconds more it is asked, on hold as well; `gone` is called
+        where it does not answer."""
         if key not in self._lines:
             timer = asyncio.get_running_loop().call_later(wait_s, self._ask, key)
-            self._lines[key] = _Line(phone, wait_s, held, gone, timer)
+            self._lines[key] = _Line(phone, wait_s, gone, timer)
+
+    def ask(self, key: Hashable) -> None:
+        """A silent phone is asked now."""
+        line = self._lines.get(key)
+        if line and line.ping is None:
+            line.timer.cancel()
+            self._ask(key)
 
     def heard(self, key: Hashable) -> None:
         """It sends again, or the call is over."""
@@ -63,9 +67,6 @@ class Lifelines:
 
     def _ask(self, key: Hashable) -> None:
         line = self._lines[key]
-        if line.held():
-            self._again(key, line)
-            return
         line.timer = asyncio.get_running_loop().call_later(PROBE_S, self._gone, key)
         line.ping = self._options(line.phone)
 

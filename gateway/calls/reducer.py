@@ -63,7 +63,7 @@ def _tick(call: m.Call, _: m.Tick, now: Moment) -> tuple[m.Call, Commands]:
             call, commands = transfer.failed(call, "no answer", now)
             return call, [stop, *commands]
         reason = "no ACK" if call.stage is m.Stage.ANSWERING else call.end_reason or "timed out"
-        return end(call, reason, hang_up=True)
+        return end(call, reason, now, hang_up=True)
     due = _flow_deadline(call)
     if due is not None and now.mono >= due:
         return feed_flow(call, turn.Tick(), now)
@@ -71,7 +71,7 @@ def _tick(call: m.Call, _: m.Tick, now: Moment) -> tuple[m.Call, Commands]:
 
 
 def _shutdown(call: m.Call, _: m.Shutdown, now: Moment) -> tuple[m.Call, Commands]:
-    return end(call, "gateway stopped", hang_up=True)
+    return end(call, "gateway stopped", now, hang_up=True)
 
 
 _HANDLERS: Mapping[type, Callable[[m.Call, Any, Moment], tuple[m.Call, Commands]]] = {

@@ -11,6 +11,7 @@ from gateway.calls.party import Owner, Party
 from gateway.core.errors import TrunklineError
 from gateway.media.addresses import Addresses
 from gateway.media.engine import MediaEngine
+from gateway.media.events import MediaEvent, RtpBack, RtpLost
 from gateway.media.leg import Leg
 from gateway.sip import events as sip
 from gateway.sip.edge import Edge
@@ -63,6 +64,13 @@ class Switchboard:
         media = Negotiation(leg, peer, self.addresses, terms or self.terms, place.transport in SECURED)
         return Party(owner, place, media, agent)
 
+    def give(self, party: Party, owner: Owner) -> None:
+        """From now on the party is part of something else."""
+        joins = party.owner.call_id != owner.call_id
+        party.owner = owner
+        if joins:
+            self.on_called(owner.call_id, party.sip)
+
     def called(self, party: Party, sip_call: str) -> None:
         """From now on what SIP tells of this call goes to the party's owner."""
         party.sip = sip_call
@@ -114,12 +122,30 @@ class Switchboard:
 
     # --- silence --------------------------------------------------------------------------------------------------
 
+    def watch(self, party: Party) -> None:
+        """Its owner hears when the phone is gone."""
+
+        def heard(event: MediaEvent) -> None:
+            match event:
+                case RtpLost():
+                    self.silence(party)
+                case RtpBack():
+                    self.silence_over(party)
+
+        party.leg.on_event = heard
+
     def silence(self, party: Party) -> None:
         """A phone sends nothing: where it does not answer either, it is gone. Behind a trunk nobody can tell."""
         if not party.place.port:
             return
         wait = AGENT_SILENCE_S if party.agent else CALLER_SILENCE_S
-        self._lifelines.silent(id(party), party.place, wait, lambda: party.held, lambda: party.owner.vanished(party))
+        self._lifelines.silent(id(party), party.place, wait, lambda: party.owner.vanished(party))
+
+    def doubt(self, agent: str) -> None:
+        """A phone of the agent's is no longer registered: those that are silent are asked at once."""
+        for party in list(self.parties.values()):
+            if party.agent == agent:
+                self._lifelines.ask(id(party))
 
     def silence_over(self, party: Party) -> None:
         self._lifelines.heard(id(party))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.announce import announce
-from gateway.calls.carry import Commands, end, feed_flow, routing_queue, say_it
+from gateway.calls.carry import Commands, end, feed_flow, retrieved, routing_queue, say_it
 from gateway.calls.destinations import ToAgent, ToNumber, ToOutside, ToQueue
 from gateway.core.clock import Moment
 from gateway.flow import interpreter, turn
@@ -35,15 +35,6 @@ def hold(call: m.Call, event: m.HoldChanged, now: Moment) -> tuple[m.Call, Comma
     if event.by == "agent" and call.stage is m.Stage.BRIDGED and call.agent:
         told.append(do.Bridge(call.agent))
     return call, told
-
-
-def retrieved(call: m.Call, by: str, now: Moment) -> tuple[m.Call, Commands]:
-    """A hold that ends, however it does, is written down."""
-    since = call.held.get(by)
-    if since is None:
-        return call, []
-    call = replace(call, held={who: at for who, at in call.held.items() if who != by})
-    return call, [do.Write("retrieved", {"by": by, "seconds": round(now.mono - since, 1)})]
 
 
 # --- transfer -----------------------------------------------------------------------------------------------------
@@ -121,7 +112,7 @@ def referred(call: m.Call, event: m.CallerReferred, now: Moment) -> tuple[m.Call
         return call, [note, *commands]
     done = do.Write("transferred", {"by": under_way.by, "to": str(under_way.to), "refer": True})
     commands = [*_told(under_way.ask, 200), do.LetGo("transferred"), done]
-    call, more = end(replace(call, transfer=None, agent=under_way.by), "transferred", hang_up=True)
+    call, more = end(replace(call, transfer=None, agent=under_way.by), "transferred", now, hang_up=True)
     return call, commands + more
 
 
@@ -238,8 +229,8 @@ def _talk(call: m.Call, agent: str) -> Commands:
 
 def to_queue_again(call: m.Call, commands: Commands, now: Moment) -> tuple[m.Call, Commands]:
     """Back to the queue the caller came from, before the others in it."""
-    call = replace(call, stage=m.Stage.WAITING, agent=None)
-    return _hold_on(call, [*commands, put_through(call, None)], now)
+    call, told = retrieved(replace(call, stage=m.Stage.WAITING, agent=None), "agent", now)
+    return _hold_on(call, [*commands, *told, put_through(call, None)], now)
 
 
 # --- somebody else takes over -------------------------------------------------------------------------------------

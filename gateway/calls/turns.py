@@ -32,7 +32,7 @@ def confirmed(call: m.Call, event: m.Confirmed, now: Moment) -> tuple[m.Call, Co
 
 
 def caller_left(call: m.Call, event: m.CallerLeft, now: Moment) -> tuple[m.Call, Commands]:
-    call, commands = end(call, event.reason, hang_up=False)
+    call, commands = end(call, event.reason, now, hang_up=False)
     told: Commands = [do.Write("caller_left", {"told": event.told})] if event.told else []
     return call, told + commands
 
@@ -193,7 +193,7 @@ def _take_message_now(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
 
 
 def _leave(call: m.Call, now: Moment) -> tuple[m.Call, Commands]:
-    return end(call, call.end_reason, hang_up=True)
+    return end(call, call.end_reason, now, hang_up=True)
 
 
 _AFTER: Mapping[m.Then, Callable[[m.Call, Moment], tuple[m.Call, Commands]]] = {

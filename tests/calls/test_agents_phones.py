@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
 from gateway.calls.exchange import Exchange
+from gateway.calls.switchboard import Switchboard
 from gateway.core.clock import FakeClock
 from gateway.observe.metrics import Metrics
 from gateway.routing import policy
@@ -37,7 +39,9 @@ def _parts() -> dict[str, Any]:
     parts: dict[str, Any] = dict.fromkeys(needed)
     agent = Agent("ann", "Ann", AOR, {"en": 3})
     started = policy.start([Queue("general")])
-    return parts | {"clock": FakeClock(), "metrics": Metrics(), "agents": {"ann": agent}, "routing_state": started}
+    board = MagicMock(spec=Switchboard)
+    parts |= {"clock": FakeClock(), "metrics": Metrics(), "switchboard": board}
+    return parts | {"agents": {"ann": agent}, "routing_state": started}
 
 
 def offered(exchange: Exchange) -> str | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
 
 from gateway.calls import model as m
+from gateway.calls import switchboard
 from gateway.calls.driver import CallDriver
 from gateway.core.errors import SipError
+from gateway.media import events as media
+from gateway.media.leg import Leg
+from gateway.routing import model as routing
 from gateway.sip import events as sip
 from tests.calls.node import Node
 
@@ -272,3 +277,121 @@ def check(node: Node) -> None:
             assert side.party, "a conversation with nobody"
             held = "agent" in call.held
             assert node.engine.music(driver.leg) if held else node.talk(driver.caller, side.party), call.held
+
+
+# --- hold, and who is asked ---------------------------------------------------------------------------------------
+
+
+async def asking(node: Node) -> tuple[CallDriver, str, str]:
+    """Anna, who talks with a caller, asks bo: both phones."""
+    driver, first = await talking(node)
+    node.exchange.control.consult(driver.call.id, "bo")
+    return driver, first, node.answer("bo")
+
+
+async def test_the_hold_key_while_a_colleague_is_asked_holds_the_colleague() -> None:
+    node = Node("anna", "bo")
+    driver, first, colleague = await asking(node)
+    anna, bo = node.party(first), node.party(colleague)
+    node.holds(first)
+    assert node.engine.music(bo.leg)
+    assert node.engine.music(driver.leg)
+    node.holds(first, "sendrecv")
+    assert node.talk(anna, bo)
+    assert node.engine.music(driver.leg)
+    node.holds(colleague)
+    assert node.engine.music(anna.leg)
+    node.holds(first)
+    node.exchange.control.complete(driver.call.id)
+    assert node.engine.music(driver.leg)  # bo holds still
+    node.holds(colleague, "sendrecv")
+    assert node.talk(driver.caller, bo)
+
+
+async def test_an_agent_who_holds_when_the_colleague_answers_keeps_them_on_hold() -> None:
+    node = Node("anna", "bo")
+    driver, first = await talking(node)
+    node.holds(first)
+    node.exchange.control.consult(driver.call.id, "bo")
+    bo = node.party(node.answer("bo"))
+    assert node.engine.music(bo.leg)
+    node.holds(first, "sendrecv")
+    assert node.talk(node.party(first), bo)
+    assert node.engine.music(driver.leg)
+
+
+async def test_a_colleague_who_declines_leaves_the_caller_on_hold_while_the_agents_phone_holds() -> None:
+    node = Node("anna", "bo")
+    driver, first = await talking(node)
+    node.holds(first)
+    node.exchange.control.consult(driver.call.id, "bo")
+    node.exchange.on_sip(sip.CallFailed(node.rung("bo"), 486, "Busy Here"))
+    assert node.engine.music(driver.leg)
+    node.holds(first, "sendrecv")
+    assert node.talk(driver.caller, node.party(first))
+
+
+async def silent(node: Node, leg: Leg) -> None:
+    """The phone at the leg sends nothing, until it is asked whether it is there."""
+    asked = asyncio.Event()
+    node.sip.options.side_effect = lambda place: asked.set() or "ping"
+    leg.on_event(media.RtpLost(0.0))
+    async with asyncio.timeout(20):
+        await asked.wait()
+
+
+async def test_a_colleague_whose_phone_vanishes_while_asked_leaves_the_caller_to_the_agent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(switchboard, "AGENT_SILENCE_S", 0.0)
+    node = Node("anna", "bo")
+    driver, first, colleague = await asking(node)
+    bo = node.party(colleague)
+    await silent(node, bo.leg)
+    node.exchange.on_sip(sip.OptionsAnswered("ping", 408, "Request Timeout"))
+    assert node.talk(driver.caller, node.party(first))
+    assert colleague not in node.exchange.switchboard.parties
+    node.sip.drop_contacts.assert_called_with("sip:bo@x", "phone vanished")
+    assert len(node.engine.legs) == 2
+
+
+async def test_the_next_agents_hold_plays_music_after_a_conversation_was_withdrawn() -> None:
+    node = Node("anna", "bo")
+    driver, first = await talking(node)
+    node.holds(first)
+    driver.feed(routing.WithdrawOffer(driver.call.id, "anna", "anna talks with somebody else"))
+    assert (driver.call.held, node.kinds().count("retrieved")) == ({}, 1)
+    while driver.call.ringing != "bo":
+        node.exchange.on_sip(sip.CallFailed(node.rung(driver.call.ringing or ""), 486, "Busy Here"))
+    second = node.answer("bo")
+    node.holds(second)
+    assert node.engine.music(driver.leg)
+
+
+async def test_a_caller_who_leaves_on_hold_leaves_its_length() -> None:
+    node = Node("anna")
+    driver, first = await talking(node)
+    node.holds(first)
+    node.clock.advance(7.0)
+    node.hang_up(driver.caller.sip)
+    assert ("retrieved", {"by": "agent", "seconds": 7.0}) in node.lines
+
+
+async def test_a_phone_on_hold_is_asked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switchboard, "AGENT_SILENCE_S", 0.0)
+    node = Node("anna", "bo")
+    driver, first = await talking(node)
+    node.holds(first)
+    await silent(node, node.party(first).leg)
+    node.exchange.on_sip(sip.OptionsAnswered("ping", 408, "Request Timeout"))
+    assert (driver.call.stage, driver.call.agent) == (m.Stage.WAITING, None)
+    assert not driver.call.held
+
+
+@pytest.mark.parametrize(("reason", "asked"), [("expired", True), ("does not answer", True), ("unregistered", False)])
+async def test_a_silent_phone_whose_registration_ends_is_asked_at_once(reason: str, asked: bool) -> None:
+    node = Node("anna")
+    _, first = await talking(node)
+    node.party(first).leg.on_event(media.RtpLost(0.0))
+    node.exchange.on_sip(sip.ContactDown("sip:anna@x", "sip:anna@127.0.0.1", reason, 0))
+    assert node.sip.options.called is asked
