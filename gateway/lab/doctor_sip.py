@@ -48,7 +48,7 @@ WHY = {
     422: "its session timer is too short",
     423: "it wants to register for too short a time: see min_expires under registrar:",
     480: "the caller or the gateway gave up before the call was answered",
-    482: "its call came back by a loop of proxies",
+    482: "its call came twice, by two ways",
     486: "the number is busy",
     488: "no codec in common, or SRTP that one side insists on and the other lacks: see codecs: and srtp: under media:",
     503: "the gateway was full, starting, draining, or its trunk has no line free",
