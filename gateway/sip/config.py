@@ -47,8 +47,7 @@ class SipConfig:
     name. `accounts`: who may register and call with digest. `destinations`: user parts that may be dialled; a trailing
     * stands for any rest; nothing listed, nothing taken. `credentials`: what we answer other people's challenges with.
     `names`: host names we can send to -> IP address. `codecs`: what may be agreed, in order of liking; `srtp`:
-    never, optional or required. `algorithms`: offered in this order; MD5 alone by default, because baresip 1.0 gives up
-    and sipp takes the first where SHA-256 is offered beside it.
+    never, optional or required.
     `session_expires`: how long a call may stand without a refresh (RFC 4028), 0 for no timer of ours; `min_se`: less is
     refused. `reliable`: whether provisional responses are acknowledged (RFC 3262): never, supported (where the peer
     asks for it, and for early media to a peer that knows how), required. Times in seconds, sizes in bytes."""

@@ -189,7 +189,7 @@ class Endpoint(Relations):
     def _answer_plainly(self, request: Request, status: int, reason: str | None, source: Place) -> None:
         """An answer without a transaction, for what should not have come."""
         self._stack.count(f"refused_{status}")
-        headers = [("Allow", ALLOW)] if status == 501 else []
+        headers = [("Allow", ALLOW)] if status == 501 and self.favours(source, self._stack.now) else []
         response = respond(request, status, reason, tag=self._stack.token(), headers=headers)
         self._stack.send(response.encode(), request.reply_to(source))
 

@@ -44,12 +44,13 @@ class Watch:
             self.stack.refuse(transaction, 500, "CSeq Out Of Order")
             return
         self.dialog.remote_seq = number
-        seconds = self._notifier.seconds(transaction, request)
         if request.method != "SUBSCRIBE":
             self.stack.refuse(transaction, 405, headers=[("Allow", "SUBSCRIBE")])
+        elif unknown := self.stack.unsupported(request):
+            self.stack.refuse(transaction, 420, headers=[("Unsupported", ", ".join(unknown))])
         elif request.get("Event") != self.subscription.event:
             self.stack.refuse(transaction, 489, headers=[("Allow-Events", ALLOW_EVENTS)])
-        elif seconds is not None:
+        elif (seconds := self._notifier.seconds(transaction, request)) is not None:
             self.dialog.refresh(request)
             transaction.answer(200, headers=(("Expires", str(seconds)), self.stack.contact))
             self.subscription.refresh(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from gateway.sip import grammar
 from gateway.sip.admission import Admission
 from gateway.sip.attempt import Target
 from gateway.sip.auth import Account
@@ -12,12 +13,10 @@ from gateway.sip.keepalive import KeepAlive
 from gateway.sip.message import Header, Request
 from gateway.sip.place import Place
 from gateway.sip.registrar import Binding, Change, Refused, Registrar
-from gateway.sip.stack import Stack
+from gateway.sip.stack import REGISTERING, Stack
 from gateway.sip.timers import Alarm
 from gateway.sip.transaction import Transaction
 from gateway.sip.uri import Uri
-
-EXTENSIONS = "path, outbound, gruu"
 
 
 class RegisterServer:
@@ -71,7 +70,7 @@ class RegisterServer:
         bindings = self.registrar.lookup(aor, self.stack.now)
         headers: list[Header] = [("Contact", self._listed(b)) for b in bindings]
         headers += [("Path", value) for value in request.items("Path")]
-        headers.append(("Supported", EXTENSIONS))
+        headers.append(("Supported", ", ".join(REGISTERING)))
         if any(b.reg_id and b.call_id == request.call_id and b.updated == self.stack.now for b in bindings):
             headers.append(("Require", "outbound"))
             if source.reliable:
@@ -82,8 +81,8 @@ class RegisterServer:
         text = f"<{b.contact}>;expires={max(0, round(b.expires_at - self.stack.now))}"
         if b.q != 1.0:
             text += f";q={b.q:g}"
-        if b.instance and '"' not in b.instance:
-            text += f';+sip.instance="{b.instance}"'
+        if b.instance:
+            text += f";+sip.instance={grammar.quote(b.instance)}"
         if b.reg_id:
             text += f";reg-id={b.reg_id}"
         if b.gruu:

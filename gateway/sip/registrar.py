@@ -191,7 +191,7 @@ class Registrar:
         seconds = next((v for v in (asked, header) if v is not None), self.settings.expires)
         if 0 < seconds < self.settings.min_expires:
             raise Refused(423)
-        instance = grammar.unquote(contact.param("+sip.instance") or "")[:200] or None
+        instance = grammar.clean(grammar.unquote(contact.param("+sip.instance") or ""))[:200] or None
         return Binding(
             aor,
             contact.uri,

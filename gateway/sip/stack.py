@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,11 +36,13 @@ ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER, REFER
 ALLOW_EVENTS = "refer, reg"
 SUPPORTED = ("timer", "100rel", "replaces", "norefersub")
 """Extensions we know, by option tag."""
+REGISTERING = ("path", "outbound", "gruu")
+"""Extensions we know in REGISTER beside those."""
 SDP_TYPE = "application/sdp"
 MAX_AUTH_TRIES = 3
-HERE = "\0here\0"
-"""Stands in a message for our own address until it is known which way the message leaves. In what came from
-outside each NUL stands behind a backslash."""
+HERE = f"\0{secrets.token_hex(8)}\0"
+"""Stands in a message for our own address until it is known which way the message leaves; another in each process, so
+that nobody outside can write it."""
 _HERE = HERE.encode()
 _REMEMBERED = 4096
 
@@ -135,12 +138,13 @@ class Stack:
 
     def unsupported(self, request: Request) -> list[str]:
         """Option tags that a request requires and nobody here knows: 420."""
-        return [tag for tag in request.items("Require") if tag.lower() not in self._known]
+        known = self._known.union(REGISTERING) if request.method == "REGISTER" else self._known
+        return [tag for tag in request.items("Require") if tag.lower() not in known]
 
     def seal(self, request: Request) -> str:
         """A tag for an answer that we do not remember: the same for the same request (RFC 3261 8.2.7)."""
         text = f"{request.call_id} {request.from_.tag} {request.cseq} {request.via.branch}"
-        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8, key=self._secret).hexdigest()
+        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4, key=self._secret).hexdigest()
 
     # --- where we are ---------------------------------------------------------------------------------------------
 
@@ -221,11 +225,17 @@ class Stack:
     def refuse(
         self, transaction: Transaction, status: int, reason: str | None = None, headers: Sequence[Header] = ()
     ) -> None:
-        """A final response that turns a request down, counted."""
+        """A final response that turns a request down, counted. A stranger is told no more than it must be, since its
+        source may be forged."""
         self.count(f"refused_{status}")
-        if told := refusal(transaction.request, status, reason, self.now):
-            self.refusals.append(told)
-        transaction.answer(status, reason, headers=(*headers, ("Server", self.config.user_agent)))
+        if found := refusal(transaction.request, status, reason, self.now):
+            self.refusals.append(found)
+        source = transaction.request.source
+        if source and self.guard.stranger(source, self.now):
+            told = tuple(header for header in headers if header[0] != "Allow")
+        else:
+            told = (*headers, ("Server", self.config.user_agent))
+        transaction.answer(status, reason, headers=told)
 
 
 class Credentials:

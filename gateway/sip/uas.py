@@ -99,8 +99,9 @@ class Uas:
             self._new(request, source)
 
     def _new(self, request: Request, source: Place) -> None:
-        """A request that is no repetition. What strangers are refused with is said once and forgotten, so that neither
-        a flood nor a forged source makes us keep or send more than we get (RFC 3261 26.3.2.4)."""
+        """A request that is no repetition. What strangers are refused with is said once, in few words, and forgotten,
+        so that neither a flood nor a forged source makes us keep anything or send more than one datagram for each
+        that comes (RFC 3261 26.3.2.4); how much larger that is stands in docs/sip.md."""
         stack, guard = self.stack, self.stack.guard
         owner = self._owner(request)
         verdict = IN if owner else guard.admits(source, request, stack.now)
@@ -161,8 +162,7 @@ class Uas:
         method = self._methods.get(request.method)
         unknown = stack.unsupported(request)
         if method is None:
-            status = 405 if request.method in METHODS else 501
-            stack.refuse(transaction, status, headers=[("Allow", ALLOW)])
+            self._no_method(transaction, request, source)
         elif request.target.scheme not in ("sip", "tel"):
             stack.refuse(transaction, 416)
         elif not self._ours(request):
@@ -191,7 +191,12 @@ class Uas:
         if not self.stack.guard.stranger(source, self.stack.now):
             ignore(self.stack, transaction)
         else:
-            self.stack.refuse(transaction, 405, headers=[("Allow", ALLOW)])
+            self._no_method(transaction, request, source)
+
+    def _no_method(self, transaction: Transaction, request: Request, source: Place) -> None:
+        """405 owes an Allow that is longer than most requests; a stranger gets 501, which owes none."""
+        known = request.method in METHODS and not self.stack.guard.stranger(source, self.stack.now)
+        self.stack.refuse(transaction, 405 if known else 501, headers=[("Allow", ALLOW)])
 
     def _options(self, transaction: Transaction, request: Request, source: Place) -> None:
         user = request.target.number
@@ -200,10 +205,11 @@ class Uas:
         elif not self._there(user, source):
             self.stack.refuse(transaction, 404)
         else:
-            headers: tuple[Header, ...] = (("Allow", ALLOW), ("Accept", ACCEPTED))
-            if not self.stack.guard.stranger(source, self.stack.now):  # whose answer is hardly larger than the question
+            headers: tuple[Header, ...] = ()
+            if not self.stack.guard.stranger(source, self.stack.now):  # whose source may be forged
+                media = ("Accept", ACCEPTED), ("Accept-Encoding", "identity")
                 server = ("Server", self.stack.config.user_agent)
-                headers = (self.stack.contact, *headers, ("Accept-Encoding", "identity"), self.stack.supported, server)
+                headers = (self.stack.contact, ("Allow", ALLOW), *media, self.stack.supported, server)
             transaction.answer(200, headers=headers)
 
     def _there(self, user: str, source: Place) -> bool:

@@ -71,7 +71,7 @@ def test_a_message_is_taken_from_those_we_know_and_never_read() -> None:
     assert status(wire, node, request("MESSAGE", body="hi", kind="text/plain")) == 200
     assert node.endpoint.counters["messages_ignored"] == 1
     wire, node = gateway(trunks=())
-    assert status(wire, node, request("MESSAGE", body="hi", kind="text/plain")) == 405
+    assert status(wire, node, request("MESSAGE", body="hi", kind="text/plain")) == 501
     assert "messages_ignored" not in node.endpoint.counters
 
 

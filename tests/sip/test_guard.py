@@ -377,6 +377,22 @@ def test_an_answer_to_a_forged_source_is_hardly_larger_than_the_request(method: 
     assert len(sent[0]) <= 1.6 * len(data), sent[0].decode()
 
 
+@pytest.mark.parametrize(
+    "method", ["INVITE", "REGISTER", "OPTIONS", "BYE", "SUBSCRIBE", "MESSAGE", "PUBLISH", "TELEPORT", "CANCEL", "REFER"]
+)
+def test_the_smallest_request_gets_one_short_answer(method: str) -> None:
+    wire, node = gateway()
+    lines = ["v:SIP/2.0/UDP a;rport", "f:sip:a@a;tag=1", "t:sip:a@a", "i:1", f"CSeq:1 {method}", "", ""]
+    data = "\n".join([f"{method} sip:10.0.0.2 SIP/2.0", *lines]).encode()
+    wire.raw.clear()
+    node.receive(data, STRANGER)
+    wire.run(60)
+    (answer,) = wire.raw[STRANGER]
+    times = 3.5 if parse(answer).status == 401 else 2.2
+    assert len(answer) <= times * len(data), answer.decode()
+    assert not {"Allow", "Server"} & {name for name, _ in parse(answer).headers}
+
+
 def test_wrong_passwords_are_answered_ever_later_and_a_right_one_ends_it() -> None:
     wire, node = gateway()
     caller = Caller(wire, node)

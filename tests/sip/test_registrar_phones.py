@@ -447,3 +447,38 @@ def test_whatever_a_phone_is_called_the_xml_can_be_read(user: str, call_id: str,
     uri = parse_uri("sip:x@10.0.0.9")
     binding = Binding(AOR, type(uri)("sip", user, "10.0.0.9"), PHONE, 10.0, call_id, 1)
     fromstring(reginfo(AOR, [binding], 0, 0.0, [Change(True, binding, reason, 1)]))
+
+
+@pytest.mark.parametrize("tag", ["path", "outbound", "gruu", "timer"])
+def test_what_is_announced_may_be_required(tag: str) -> None:
+    assert Phone().send(Require=tag).status == 200
+
+
+def test_an_extension_nobody_knows_may_not_be_required_of_a_registrar() -> None:
+    refused = Phone().send(Require="gruu, warp")
+    assert (refused.status, refused.get("Unsupported")) == (420, "warp")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ('"abc\\\\"', '"abc\\\\"'),
+        ('"a\\"b"', '"a\\"b"'),
+        ('"\\\0here\\\0"', '"here"'),
+        ('"<urn:uuid:1>"', '"<urn:uuid:1>"'),
+    ],
+)
+def test_whatever_an_instance_is_called_the_answer_can_be_read(written: str, told: str) -> None:
+    phone = Phone()
+    answer = phone.send(Contact=f"<sip:ann@10.0.0.9:5060>;+sip.instance={written}")
+    assert answer.contacts[0].param("+sip.instance") == told
+    assert b"10.0.0.2:5060" not in phone.wire.raw[PHONE][-1]
+
+
+def test_after_a_restart_a_phone_from_a_new_port_is_heard_through_a_flood() -> None:
+    phone = restarted(60)
+    for n in range(2000):
+        phone.node.endpoint.hears(b"REGISTER sip:10.0.0.2", Place(f"203.0.{n >> 8}.{n & 255}", 5060), phone.wire.now)
+    assert phone.node.endpoint.counters["dropped_strangers"] > 1000
+    home = phone.node.endpoint.registrar.all()[0].source
+    assert phone.node.endpoint.hears(b"REGISTER sip:10.0.0.2", home._replace(port=9999), phone.wire.now)

@@ -191,6 +191,9 @@ def test_in_the_subscriptions_dialog_nothing_else_is_answered() -> None:
     watcher = Watcher()
     watcher.ask()
     assert watcher.ask(method="INFO") == 405
+    assert watcher.ask(method="OPTIONS", Expires="1") == 405
+    assert watcher.ask(Require="warp") == 420
+    assert watcher.ask(Expires="1") == 423
     assert watcher.ask(Event="dialog") == 489
     watcher._seq = 0
     assert watcher.ask() == 500
