@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway import config_media
 from gateway.config_dialogs import DialogSettings, read_dialogs
-from gateway.config_listen import SipListen, read_listen
+from gateway.config_listen import SipListen, read_domain, read_listen
 from gateway.config_network import DnsSettings, read_defence, read_dns
 from gateway.config_registrar import read_registrar
 from gateway.core.errors import ConfigError, Mark, nearest
@@ -29,6 +29,9 @@ from gateway.speech.tts_voices import VOICES
 
 USER = re.compile(r"[A-Za-z0-9._-]+")
 """An agent's id is the user part of a SIP address."""
+
+_AGENT = ("name", "phone", "password", "srtp", "queues", "skills")
+_PHONE = re.compile(r"\+[1-9][0-9]{2,14}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def endpoint(text: str, what: str, mark: Mark | None = None) -> tuple[str, int]:
     """HOST:PORT as a pair; HOST is an IP address (IPv6 in brackets). Raises ConfigError."""
     host, colon, port = text.rpartition(":")
     host = host.strip("[]")
-    if colon and port.isdigit() and int(port) < 65536 and _is_address(host):
+    if colon and port.isascii() and port.isdigit() and int(port) < 65536 and _is_address(host):
         return host, int(port)
     raise ConfigError(f"{what} is not an address and port", where=mark, read=text, expected="such as 0.0.0.0:5060")
 
@@ -135,7 +138,7 @@ def load_config(path: Path) -> GatewayConfig:
     default = GatewayConfig()
     with Fields(read(path, ConfigError), report, "the configuration") as f:
         sip = _section(f, "sip", report)
-        sip_listen, domain = read_listen(sip, base, report), sip.text("domain", default.domain)
+        sip_listen, domain = read_listen(sip, base, report), read_domain(sip, default.domain, report)
         dialogs = read_dialogs(sip, report)
         dns_fields = _section(sip, "dns", report)
         dns = read_dns(dns_fields, report)
@@ -250,7 +253,9 @@ def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
             with Fields(node, report, f"agent {agent_id}") as g:
                 name = g.text("name", agent_id)
                 phone = _phone(g, report)
-                password = g.text("password", "") if phone else g.text("password")
+                misspelt = any(nearest(key, ("password", "phone")) for key, _ in node.items() if key not in _AGENT)
+                optional = phone or misspelt or g.node_of("phone")
+                password = g.text("password", "") if optional else g.text("password")
                 if password:
                     passwords[agent_id] = password
                 if "password" in node.value and not password:
@@ -278,7 +283,7 @@ def _phone(g: Fields, report: Report) -> str:
     """A number outside that is an agent's phone, as a tel: URI; empty where the phone registers."""
     text: str = g.text("phone", "") or ""
     number = e164(text)
-    if text and not (number.startswith("+") and number[1:].isdigit()):
+    if text and not _PHONE.fullmatch(number):
         report.add(f"phone of {g.what} can't be used", g.mark("phone"), read=text, expected="such as +4930123456")
         return ""
     return f"tel:{number}" if text else ""
@@ -286,7 +291,7 @@ def _phone(g: Fields, report: Report) -> str:
 
 def _level(node: Node, skill: str, report: Report) -> int:
     text = text_of(node) or ""
-    if text.isdigit() and 1 <= int(text) <= 5:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 5:
         return int(text)
     report.add(
         f"level of skill {skill} can't be used", node.mark, read=node.shown(), expected="a whole number from 1 to 5"

@@ -16,6 +16,7 @@ from gateway.sip.config import LOCAL_NETWORKS, SipConfig
 from gateway.sip.connections import ConnectionLimits
 from gateway.sip.edge import Listen
 from gateway.sip.place import DEFAULT_PORTS
+from gateway.sip.uri import ip_of
 
 TRANSPORTS = tuple(DEFAULT_PORTS)
 EVERYWHERE = ("0.0.0.0", "::")
@@ -106,7 +107,7 @@ def _listens(f: Fields, certificate: Certificate, report: Report) -> tuple[Liste
                 report.add("listen of sip can't be used", node.mark, read=each.host, expected="an IP address")
             elif each.port and (_kind(each.transport), each.host, each.port) in taken:
                 report.add("two listeners of sip want one port", node.mark, read=text_of(node))
-            elif each.transport in ("tls", "wss") and not certificate.pairs:
+            elif each.transport in ("tls", "wss") and not (certificate.pairs or _names_one(f)):
                 report.add(
                     f"{each.transport} needs a certificate",
                     node.mark,
@@ -115,6 +116,21 @@ def _listens(f: Fields, certificate: Certificate, report: Report) -> tuple[Liste
             else:
                 found.append(each)
     return tuple(found)
+
+
+def _names_one(f: Fields) -> bool:
+    """Whether a certificate is named, good or not."""
+    tls = f.node_of("tls")
+    return tls is not None and any(key in ("certificate", "key", "names") for key, _ in tls.items())
+
+
+def read_domain(f: Fields, default: str, report: Report) -> str:
+    """`domain`, which stands in our own addresses."""
+    text: str = f.text("domain", default)
+    if _HOST.fullmatch(text) or ip_of(text):
+        return text
+    report.add("domain of sip can't be used", f.mark("domain"), read=text, expected="a name such as sip.example.com")
+    return default
 
 
 def _items(f: Fields, key: str) -> list[Node]:
@@ -153,13 +169,22 @@ def _advertised(f: Fields, listen: tuple[Listen, ...], report: Report) -> Advert
             else _urls(node, "advertise of sip", report)
         )
         for each in places:
-            if not (_address(each.host) or _HOST.fullmatch(each.host)) or not each.port:
+            if not _reachable(each.host) or not each.port:
                 report.add("advertise of sip can't be used", node.mark, read=text, expected="an address others reach")
+                break
             elif each.transport in found:
                 report.add(f"{each.transport} is advertised twice", node.mark, read=text)
             else:
                 found[each.transport] = each.host, each.port
     return found
+
+
+def _reachable(host: str) -> bool:
+    """Whether it is a name, or an address of one machine."""
+    if not _address(host):
+        return _HOST.fullmatch(host) is not None
+    address = ipaddress.ip_address(host)
+    return not (address.is_unspecified or address.is_multicast)
 
 
 def _certificate(f: Fields, base: Path, report: Report) -> Certificate:

@@ -24,7 +24,7 @@ def ports(f: Fields, report: Report, default: tuple[int, int]) -> tuple[int, int
     if not text:
         return default
     first, _, last = text.partition("-")
-    if first.isdigit() and last.isdigit() and 1024 <= int(first) < int(last) <= 65535:
+    if (first + last).isascii() and first.isdigit() and last.isdigit() and 1024 <= int(first) < int(last) <= 65535:
         return int(first), int(last)
     report.add(
         "ports of media can't be used", f.mark("ports"), read=text, expected="such as 20000-29998, within 1024-65535"

@@ -36,7 +36,7 @@ def _server(text: str, f: Fields, report: Report) -> tuple[str, int] | None:
         ip = str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
         ip = ""
-    if ip and port.isdigit() and 0 < int(port) < 65536:
+    if ip and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
         return ip, int(port)
     report.add(
         "servers of dns can't be used", f.mark("servers"), read=text, expected="such as 10.0.0.53 or [fd00::1]:53"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway import config_media
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, nearest
 from gateway.flow.dialled import Dids, Number
 from gateway.flow.fields import Fields, Report, duration_of, text_of
 from gateway.flow.nodes import Node, read
@@ -24,7 +24,11 @@ from gateway.sip.uri import hostport, ip_of
 TRANSPORTS = ("udp", "tcp", "tls")
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
+_DOMAIN = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?")
+_USER = re.compile(r"[!#-9;=?A-~]+")
+"""What may stand before the @ of a SIP address."""
+_CALLER = re.compile(r"\+?[A-Za-z0-9._-]+")
 _BEGINNING = re.compile(r"\+?[0-9]*\*?")
 
 
@@ -45,12 +49,13 @@ def load_trunks(path: Path) -> Trunks:
     dids: dict[str, Dids] = {}
     with Fields(read(path, ConfigError), report, "the trunks' file") as f:
         nodes = f.named("trunks", required=True)
-        names = [name for name, _ in nodes]
+        names = {name: _is_for_calls_out(node) for name, node in nodes}
         for name, node in nodes:
             if not NAME.fullmatch(name):
                 report.add("no trunk can be called so", node.key_mark, read=name, expected="letters, digits, . _ or -")
             with Fields(node, report, f"trunk {name}") as g:
                 trunk = _trunk(name, g, names, report)
+                _alone(trunk, trunks, g, report)
                 dids[name] = _dids(g, trunk.country, report)
             trunks.append(trunk)
         destinations = _destinations(f, names, report)
@@ -72,14 +77,33 @@ def check_agents(agents: Iterable[Agent], trunks: Trunks) -> None:
                 raise ConfigError(f"trunk {trunk.name} has an account with the name of an agent", read=agent.id)
 
 
-def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
+def _is_for_calls_out(node: Node) -> bool:
+    """Whether a trunk is meant to be dialled by, right or not."""
+    return not isinstance(node.value, dict) or any(key in ("server", "account") for key, _ in node.items())
+
+
+def _alone(trunk: Trunk, others: Iterable[Trunk], g: Fields, report: Report) -> None:
+    """What tells a trunk from the others when a call comes in."""
+    for other in others:
+        if trunk.account and other.account and trunk.account.user == other.account.user:
+            report.add(
+                f"trunks {other.name} and {trunk.name} have accounts of one name",
+                g.mark("account"),
+                read=trunk.account.user,
+            )
+        for network in set(trunk.networks) & set(other.networks):
+            report.add(f"trunks {other.name} and {trunk.name} have one address", g.mark("addresses"), read=str(network))
+
+
+def _trunk(name: str, g: Fields, names: Mapping[str, bool], report: Report) -> Trunk:
     transport = g.choice("transport", TRANSPORTS, "")
     server = _host(g, "server", transport, report)
     addresses = _addresses(g, report)
     register = _register(g, report)
     account = _account(g, "account", report)
     credentials = _account(g, "credentials", report)
-    if not (server or addresses or account) and not g.broken:
+    keys = {key for key, _ in g.node.items()}
+    if not g.broken and keys.isdisjoint(("server", "addresses", "account")):
         report.add(
             f"trunk {name} carries no calls", g.node.key_mark, expected="server:, addresses: or account:, or several"
         )
@@ -89,7 +113,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
         name,
         addresses,
         server=server,
-        domain=g.text("domain", ""),
+        domain=_matching(g, "domain", _DOMAIN, "a host such as sip.example.com", report),
         outbound_proxy=_host(g, "outbound_proxy", transport, report),
         register=register,
         account=account,
@@ -98,7 +122,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
         srtp=config_media.srtp(g, report, ""),
         country=country,
         number_format=g.choice("number_format", FORMATS, "as_is"),
-        caller_id=e164(g.text("caller_id", ""), country),
+        caller_id=e164(_matching(g, "caller_id", _CALLER, "a number such as +4930123456", report, country), country),
         identity=g.choice("identity", identity.MODES, "from"),
         privacy=g.choice("privacy", PRIVACY, "keep"),
         trust=g.flag("trust", False),
@@ -106,7 +130,7 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
         anonymous=g.choice("anonymous", ("allow", "refuse"), "allow") == "allow",
         max_calls=calls,
         per_second=per_second,
-        failover=_named_trunks(g, "failover", [n for n in names if n != name], report),
+        failover=_named_trunks(g, "failover", {n: dials for n, dials in names.items() if n != name}, report),
         priority=g.integer("priority", 1, 1, 1000),
         weight=g.integer("weight", 1, 1, 1000),
         ping_s=_ping(g),
@@ -118,8 +142,25 @@ def _trunk(name: str, g: Fields, names: list[str], report: Report) -> Trunk:
 
 def _told(trunk: Trunk, g: Fields, report: Report) -> None:
     """What can't work although each line is right."""
-    if trunk.ping_s and not trunk.server:
+    if trunk.ping_s and g.node_of("server") is None:
         report.add(f"options_ping of trunk {trunk.name} has nobody to ask", g.mark("options_ping"), expected="server:")
+    if trunk.number_format == "national" and not trunk.country and g.node_of("country") is None:
+        report.add(
+            f"number_format of trunk {trunk.name} needs a country beside it",
+            g.mark("number_format"),
+            expected="country: of two letters, such as DE",
+        )
+
+
+def _matching(
+    g: Fields, key: str, pattern: re.Pattern[str], expected: str, report: Report, country: str | None = None
+) -> str:
+    """Words of a certain form, empty where they are not given; a number in any spelling has it."""
+    text: str = g.text(key, "")
+    if text and not pattern.fullmatch(e164(text, country)):
+        report.add(f"{key} of {g.what} can't be used", g.mark(key), read=text, expected=expected)
+        return ""
+    return text
 
 
 def _host(g: Fields, key: str, transport: str, report: Report) -> str:
@@ -172,6 +213,8 @@ def _register(g: Fields, report: Report) -> RegisterAs | None:
         return None
     with Fields(node, report, f"register of {g.what}") as h:
         user = h.text("user") or ""
+        if user and not _USER.fullmatch(user):
+            report.add(f"user of {h.what} can't be used", h.mark("user"), read=user, expected="the part before the @")
         login = Account(h.text("auth_user", "") or user, _password(h, report))
         expires = int(h.duration("expires", 600.0, 30.0))
     if "server" not in g.node.value and not h.broken:
@@ -202,11 +245,16 @@ def _password(h: Fields, report: Report) -> str:
             read=variable,
             do=f"start the gateway with {variable} in its environment",
         )
-    elif not word and not variable and not h.broken:
+    elif not word and not variable and not h.broken and not _misspelt(h):
         report.add(
             f"{h.what} has no password", h.node.key_mark or h.node.mark, expected="password: or password_env: VARIABLE"
         )
     return word or os.environ.get(variable, "")
+
+
+def _misspelt(h: Fields) -> bool:
+    """Whether a key that nobody knows is taken for a password's, which is told by itself."""
+    return any(nearest(key, ("password", "password_env")) for key, _ in h.node.items() if key not in h.taken)
 
 
 def _country(g: Fields, report: Report) -> str | None:
@@ -248,12 +296,15 @@ def _ping(g: Fields) -> float:
     return seconds
 
 
-def _named_trunks(g: Fields, key: str, names: list[str], report: Report) -> tuple[str, ...]:
+def _named_trunks(g: Fields, key: str, names: Mapping[str, bool], report: Report) -> tuple[str, ...]:
+    """The trunks a list names. `names`: those there are, and which of them can be dialled by."""
     found = []
     for node in _listed(g, key):
         name = text_of(node) or node.shown()
-        if name in names:
+        if names.get(name):
             found.append(name)
+        elif name in names:
+            report.add(f"no call goes out by trunk {name}", node.mark, read=name, expected="server: or account: there")
         else:
             report.unknown("trunk", name, names, node.mark)
     return tuple(found)
@@ -269,6 +320,8 @@ def _dids(g: Fields, country: str | None, report: Report) -> Dids:
         if "*" in text[:-1]:
             report.add("a number can't hold * but at its end", node.key_mark, read=text, expected="such as +49301234*")
         number = text if text.endswith("*") else e164(text, country)
+        if number in found:
+            report.add(f"number {number} of {g.what} stands twice", node.key_mark, read=text)
         if isinstance(node.value, dict):
             with Fields(node, report, f"number {text}") as h:
                 flow, language, where = h.text("flow") or "", h.text("language", None), h.mark("flow")
@@ -279,14 +332,16 @@ def _dids(g: Fields, country: str | None, report: Report) -> Dids:
         if flow:
             found[number] = Number(flow, language, where)
     flow, language = g.text("flow", ""), g.text("language", None)
-    if flow:
+    if flow and "*" in found:
+        report.add(f"{g.what} has a flow for all other numbers twice", g.mark("flow"), expected="flow: or '*' of dids:")
+    elif flow:
         found["*"] = Number(flow, language, g.mark("flow"))
     elif language:
         report.add(f"language of {g.what} needs a flow beside it", g.mark("language"), expected="flow:")
     return found
 
 
-def _destinations(f: Fields, names: list[str], report: Report) -> Destinations:
+def _destinations(f: Fields, names: Mapping[str, bool], report: Report) -> Destinations:
     node = f.node_of("outbound")
     if node is None or node.value is None:
         return Destinations()

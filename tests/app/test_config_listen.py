@@ -102,7 +102,6 @@ def test_everything_wrong_is_told_with_its_place(tmp_path: Path) -> None:
         "did you mean: tcp",
         ":4:7: listen of sip can't be used\n  read: sip.example.com",
         ":5:7: listen of sip can't be used\n  read: tcp://0.0.0.0:99999",
-        ":6:7: wss needs a certificate",
         ":8:7: two listeners of sip want one port",
         ":9:7: listen of sip can't be used",
         ":10:19: local_networks of sip",
@@ -117,6 +116,34 @@ def test_everything_wrong_is_told_with_its_place(tmp_path: Path) -> None:
         ":20:33: idle of connections",
     ):
         assert line in shown, shown
+    assert "needs a certificate" not in shown  # it has one, which is told where it is named
+
+
+def test_tls_without_a_certificate_is_told(tmp_path: Path) -> None:
+    assert ":1:15: wss needs a certificate" in said(tmp_path, "sip: {listen: 'wss://0.0.0.0:8089'}\n")
+
+
+@pytest.mark.parametrize("domain", ["''", "'a b'", "'a\"b;x'", "-x", "'x@y'"])
+def test_a_domain_has_to_be_one(tmp_path: Path, domain: str) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(f"sip: {{domain: {domain}}}\n")
+    with pytest.raises(Findings) as caught:
+        load_config(path)
+    assert ":1:15: domain of sip can't be used" in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "'::'", "224.0.0.1", "'tcp://0.0.0.0:5060'"])
+def test_an_address_that_nobody_reaches_is_not_advertised(tmp_path: Path, address: str) -> None:
+    shown = said(tmp_path, f"sip: {{advertise: {address}}}\n")
+    assert ":1:18: advertise of sip can't be used" in shown
+    assert "1 error" in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["http: {listen: '127.0.0.1:²'}", "media: {ports: '²0000-30000'}", "sip: {dns: {servers: '1.2.3.4:²'}}"]
+)
+def test_digits_are_those_of_ascii(tmp_path: Path, text: str) -> None:
+    assert "²" in said(tmp_path, text + "\n")
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,48 @@ outbound:
     assert shown.endswith("22 errors"), shown
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("trunks: {a: {server: x, domain: 'a b;c'}}", ":1:33: domain of trunk a can't be used"),
+        ("trunks: {a: {server: x, register: {user: u@x y, password: p}}}", ":1:42: user of register of trunk a"),
+        ("trunks: {a: {server: x, caller_id: 'abc\"; evil'}}", ":1:36: caller_id of trunk a can't be used"),
+        (
+            "trunks: {a: {server: x, number_format: national}}",
+            ":1:40: number_format of trunk a needs a country beside it",
+        ),
+        ("trunks: {a: {server: x, failover: b}, b: {addresses: 10.0.0.1}}", ":1:35: no call goes out by trunk b"),
+        (
+            "trunks: {a: {addresses: 10.0.0.1}}\noutbound: {allow: '*', routes: {'+44': a}}",
+            ":2:40: no call goes out by trunk a",
+        ),
+        (
+            "trunks: {a: {account: {user: u, password: p}}, b: {account: {user: u, password: q}}}",
+            ":1:61: trunks a and b have accounts of one name",
+        ),
+        (
+            "trunks: {a: {addresses: 10.0.0.1}, b: {addresses: [10.0.0.1/32, 10.0.0.2]}}",
+            ":1:51: trunks a and b have one address",
+        ),
+        (
+            "trunks: {a: {server: x, country: DE, dids: {030123456: bank, +4930123456: shop}}}",
+            ":1:62: number +4930123456 of trunk a stands twice",
+        ),
+        ("trunks: {a: {server: x, dids: {'*': bank}, flow: shop}}", ":1:50: trunk a has a flow for all other numbers"),
+        ("trunks: {a: {server: '-x'}}", ":1:22: server of trunk a can't be used"),
+        (
+            "trunks: {a: {server: x, register: {user: u, pasword: p}}}",
+            ":1:45: unknown key in register of trunk a",
+        ),
+        ("trunks: {a: {server: x, register: {user: u, password: p}, options_ping: '²'}}", ":1:73: options_ping"),
+    ],
+)
+def test_what_cannot_work_is_told_once(tmp_path: Path, text: str, line: str) -> None:
+    shown = said(tmp_path, text + "\n")
+    assert line in shown
+    assert shown.endswith("1 error"), shown
+
+
 def test_two_passwords_are_one_too_many(tmp_path: Path) -> None:
     text = "trunks: {a: {server: h, register: {user: u, password: x, password_env: Y}}}"
     assert "has two passwords" in said(tmp_path, text)
@@ -220,6 +262,9 @@ def test_an_agents_number_has_to_be_one_that_may_be_called(tmp_path: Path) -> No
     [
         ("phone: 030 1234", "phone of agent anna can't be used"),
         ("phone: +4930123456, password: x", "agent anna has two phones"),
+        ("phone: '+²'", "phone of agent anna can't be used"),
+        ("password: x, skills: {en: '²'}", "level of skill en can't be used"),
+        ("pasword: x", "unknown key in agent anna: pasword"),
         ("name: Anna", "agent anna has no password"),
         ("password: ''", "agent anna has an empty password"),
     ],
@@ -230,3 +275,4 @@ def test_an_agent_has_one_phone(tmp_path: Path, agent: str, said_of_it: str) -> 
     with pytest.raises(Findings) as caught:
         load_agents(path)
     assert said_of_it in str(caught.value)
+    assert str(caught.value).endswith("1 error")
