@@ -21,7 +21,7 @@ from gateway.sip.sent import Sent
 from gateway.sip.session_timer import SessionTimer
 from gateway.sip.stack import ALLOW, SDP_TYPE, Credentials
 from gateway.sip.timers import Alarm
-from gateway.sip.uri import Uri
+from gateway.sip.uri import Uri, parse_address
 
 if TYPE_CHECKING:
     from gateway.sip.outbound import Outbound
@@ -109,7 +109,7 @@ class Attempt:
             ("To", target.addressee or self.call.addressee or f"<{target.uri.bare()}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._seq} INVITE"),
-            ("Contact", target.contact) if target.contact else self.stack.contact,
+            self._contact(),
             ("Allow", ALLOW),
             self.stack.supported,
             ("User-Agent", self.stack.config.user_agent),
@@ -127,6 +127,12 @@ class Attempt:
             self._sent = sent
         if target.patience_s and self._patience is None:
             self._patience = self.stack.timers.at(self.stack.now + target.patience_s, self._impatient)
+
+    def _contact(self) -> Header:
+        if self.target.contact:
+            return "Contact", self.target.contact
+        route = parse_address(self.target.routes[0]).uri.scheme if self.target.routes else ""
+        return self.stack.contact_for("sips" in (self.target.uri.scheme, route))
 
     def _impatient(self) -> None:
         """Nothing was heard for too long: another place or trunk is tried. A late answer gets ACK and BYE."""
@@ -192,7 +198,8 @@ class Attempt:
         """Whether there is another address to call (8.1.3.4): as many as the call allows, the liked ones first."""
         if 300 <= response.status < 400 and response.status != _USE_PROXY and self.call.redirects:
             try:
-                contacts = [each for each in response.contacts if each.uri.scheme in ("sip", "sips")]
+                allowed = ("sips",) if self.target.uri.scheme == "sips" else ("sip", "sips")
+                contacts = [each for each in response.contacts if each.uri.scheme in allowed]
             except SipError:
                 contacts = []
             contacts.sort(key=lambda each: -grammar.liking(each.param("q")))
@@ -216,11 +223,17 @@ class Attempt:
         self._end_branches()
         self.call.attempt_failed()
 
+    @property
+    def _flow(self) -> Place | None:
+        """Where the INVITE is, or the answer to it came from."""
+        sent = self._sent.transaction if self._sent else None
+        return sent.destination if sent else None
+
     def _branch(self, request: Request, response: Response) -> Branch:
         """The dialog with the phone that sent this response. Raises SipError where its Contact is none."""
         branch = self._branches.get(response.to.tag)
         if branch is None:
-            dialog = Dialog.asking(request, response, self.target.peer)
+            dialog = Dialog.asking(request, response, self.target.peer, self._flow)
             dialog.local_seq = request.cseq[0]
             branch = self._branches[response.to.tag] = Branch(self, dialog)
         return branch
@@ -276,14 +289,14 @@ class Attempt:
     def _turn_away(self, request: Request, response: Response) -> None:
         """ACK and BYE to one more phone than anybody lets ring: said once, and back to where its answer came from, so
         that made-up answers neither fill the memory nor aim us at others."""
-        invite = self._sent.transaction if self._sent else None
+        flow = self._flow
         try:
             dialog = Dialog.asking(request, response, None)
         except SipError:
             return
-        if invite:
+        if flow:
             for method, seq in (("ACK", request.cseq[0]), ("BYE", request.cseq[0] + 1)):
-                self.stack.forward(dialog.request(method, [], seq=seq), invite.destination)
+                self.stack.forward(dialog.request(method, [], seq=seq), [flow])
 
     def _hear(self) -> None:
         if self._patience:

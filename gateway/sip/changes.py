@@ -235,6 +235,8 @@ class Changes:
             return
         if status < 300:
             call.learn(response)
+            if request is self._request and self._sent and self._sent.transaction:
+                call.dialog.flow = self._sent.transaction.destination
             if request.method == "INVITE":
                 call.send_ack(request)
         change = self._ours

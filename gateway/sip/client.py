@@ -85,7 +85,7 @@ class Registration:
             ("To", f"<{self.aor}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._seq} REGISTER"),
-            ("Contact", f"<{Uri('sip', self._user, HERE)}{line}>"),
+            ("Contact", f"<{Uri(self.registrar.scheme, self._user, HERE)}{line}>"),
             ("Expires", "0" if self.leaving else str(self.expires)),
             ("Supported", "path"),
             ("User-Agent", self.stack.config.user_agent),

@@ -51,7 +51,7 @@ class Conversation:
         self.handle = handle
         self.dialog = dialog
         self.login = login
-        self.contact: Header = stack.contact
+        self.contact: Header = stack.contact_for(dialog.sips)
         self.over = False
         self.updates = False
         self.asked: Asked | None = None
@@ -260,7 +260,7 @@ class Conversation:
         headers = [(name, value) for name, value in invite.headers if name in ("Authorization", "Proxy-Authorization")]
         if body:
             headers.append(("Content-Type", SDP_TYPE))
-        self.stack.forward(self.dialog.request("ACK", headers, body, seq=invite.cseq[0]), self.way)
+        self.stack.forward(self.dialog.request("ACK", headers, body, seq=invite.cseq[0]), self.way, self.dialog.flow)
 
     # --- the end --------------------------------------------------------------------------------------------------
 

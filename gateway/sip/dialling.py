@@ -124,7 +124,8 @@ class Dialling:
             return None
         told = self._introduced(trunk)
         register = trunk.register
-        contact = f"<{Uri('sip', register.user, HERE)}>" if register and state.registered else ""
+        scheme = "sips" if target.uri.scheme == "sips" else "sip"
+        contact = f"<{Uri(scheme, register.user, HERE)}>" if register and state.registered else ""
         return replace(
             target,
             trunk=trunk.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.errors import SipError
 from gateway.sip.message import Header, Request, Response
-from gateway.sip.place import Place
+from gateway.sip.place import DEFAULT_PORTS, SECURE, Place
 from gateway.sip.uri import Uri, ip_of, parse_address
 from gateway.sip.via import COOKIE
 
@@ -18,7 +18,9 @@ DialogId = tuple[str, str, str]
 @dataclass(slots=True)
 class Dialog:
     """`local`, `remote`: From and To values with their tags, as our requests carry them. `routes`: the route set in the
-    order our requests carry it. `peer`: where the peer's messages come from, used in place of an address behind NAT."""
+    order our requests carry it. `peer`: where the peer's messages come from, used in place of an address behind NAT.
+    `flow`: where the next hop was last heard. `sips`: it was made for a sips URI, so that our Contact is one (12.1.1).
+    `secure`: it is that, or began over TLS: nothing of it leaves in clear any more."""
 
     call_id: str
     local_tag: str
@@ -30,6 +32,9 @@ class Dialog:
     target: Uri
     routes: tuple[str, ...] = ()
     peer: Place | None = None
+    flow: Place | None = None
+    sips: bool = False
+    secure: bool = False
     early: bool = field(default=True)
 
     @property
@@ -55,12 +60,14 @@ class Dialog:
             routes=tuple(request.items("Record-Route")),
         )
         dialog.peer = _behind_nat(request.items("Via"), target, source)
+        dialog._begin(request.target, source)
         return dialog
 
     @classmethod
-    def asking(cls, request: Request, response: Response, peer: Place | None) -> Dialog:
-        """The client's side (12.1.2), from a response with a To tag. `peer`: where a registered phone is."""
-        return cls(
+    def asking(cls, request: Request, response: Response, peer: Place | None, flow: Place | None = None) -> Dialog:
+        """The client's side (12.1.2), from a response with a To tag. `peer`: where a registered phone is; `flow`: where
+        the request went."""
+        dialog = cls(
             call_id=request.call_id,
             local_tag=request.from_.tag,
             remote_tag=response.to.tag,
@@ -72,13 +79,28 @@ class Dialog:
             routes=tuple(reversed(response.items("Record-Route"))),
             peer=peer,
         )
+        dialog._begin(request.target, flow)
+        return dialog
+
+    def _begin(self, uri: Uri, flow: Place | None) -> None:
+        self.flow = flow
+        self.sips = "sips" in (uri.scheme, self._next.scheme)
+        self.secure = self.sips or (flow is not None and flow.transport in SECURE)
 
     def refresh(self, message: Request | Response) -> None:
-        """INVITE and UPDATE move the target (12.2.1.2, 12.2.2); a bad Contact leaves it."""
+        """INVITE and UPDATE move the target (12.2.1.2, 12.2.2); a bad Contact leaves it. A request that came straight
+        from the peer tells where that is by now: behind another port of its NAT, or over another connection."""
         try:
             self.target = _target(message)
         except SipError:
             return
+        source = message.source if isinstance(message, Request) else None
+        if source is None or (self.secure and source.transport not in SECURE):
+            return
+        self.flow = source
+        vias = message.items("Via")
+        if len(vias) == 1:
+            self.peer = _behind_nat(vias, self.target, source)
 
     def confirm(self, response: Response) -> None:
         """A 2xx sets the route set anew (13.2.2.4)."""
@@ -116,13 +138,22 @@ class Dialog:
         return str(self._strict or self.target)
 
     @property
+    def _next(self) -> Uri:
+        return parse_address(self.routes[0]).uri if self.routes else self.target
+
+    @property
     def way(self) -> list[Place | Uri]:
-        """Where requests go: to the first route, else to the peer's own address or connection, else to its Contact."""
-        if self.routes:
-            return [parse_address(self.routes[0]).uri]
-        if self.peer is None:
-            return [self.target]
-        return [self.peer, self.target] if self.peer.reliable else [self.peer]
+        """Where requests go: to the first route, else to the peer's own address or connection, else to its Contact; by
+        the flow that leads there, where one does. A secure dialog goes by TLS or not at all (26.2.2)."""
+        uri, near = self._next, None if self.routes else self.peer
+        if near is None and self.flow and _leads(uri, self.flow, self.secure):
+            near = self.flow
+        if self.secure:
+            uri = uri._replace(scheme="sips")
+            near = near if near and near.transport in SECURE else None
+        if near is None:
+            return [uri]
+        return [near, uri] if near.reliable else [near]
 
 
 def _target(message: Request | Response) -> Uri:
@@ -138,3 +169,16 @@ def _behind_nat(vias: Sequence[str], target: Uri, source: Place) -> Place | None
     if len(vias) != 1 or (not source.reliable and ip_of(target.host) == source.ip):
         return None
     return source
+
+
+def _leads(uri: Uri, flow: Place, secure: bool) -> bool:
+    """Whether a connection is the way to a URI: it comes from that very port; or to a WebSocket, since nobody can
+    connect to those (RFC 7118 section 5); or, in a secure dialog, to an address that names no transport."""
+    transport = (uri.param("transport") or "").lower()
+    if not flow.reliable:
+        return False
+    if transport in ("ws", "wss"):
+        return flow.transport in ("ws", "wss")
+    there = ip_of(uri.host) == flow.ip or uri.host.lower() == flow.name
+    same = transport == flow.transport and (uri.port or DEFAULT_PORTS[flow.transport]) == flow.port
+    return there and (same or (secure and not transport and uri.scheme == "sip"))

@@ -9,7 +9,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gateway.sip.place import DEFAULT_PORTS, Place
+from gateway.sip.place import DEFAULT_PORTS, SECURE, Place
 from gateway.sip.uri import Uri, ip_of
 
 MAX_SERVICES = 8
@@ -17,8 +17,6 @@ MAX_TARGETS = 16
 MAX_ADDRESSES = 8
 MAX_PLACES = 24
 """What is made of one name: services tried, SRV targets, addresses of each target, places in all."""
-
-SECURE = frozenset(("tls", "wss"))
 
 _NAMED = {
     "sip": {"udp": "udp", "tcp": "tcp", "tls": "tls", "ws": "ws", "wss": "wss"},

@@ -8,6 +8,9 @@ DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 """Transports by the name that URIs give them, and the port each has where none is named (RFC 3261 19.1.2, RFC 7118)."""
 
 
+SECURE = frozenset(("tls", "wss"))
+
+
 class Place(NamedTuple):
     """`ip` without brackets. `transport`: udp, tcp, tls, ws or wss. `flow`: the number of a connection (0: none yet),
     over UDP that of our socket. `name`: the host name that a TLS certificate has to show, "" for none."""

@@ -18,7 +18,7 @@ from gateway.sip.guard import Guard
 from gateway.sip.locate import locate
 from gateway.sip.message import Header, Request, Response
 from gateway.sip.outages import Outages
-from gateway.sip.place import Place
+from gateway.sip.place import SECURE, Place
 from gateway.sip.reason import Reason
 from gateway.sip.report import KEPT, Refusal, refusal
 from gateway.sip.sdp import SessionDescription
@@ -170,7 +170,11 @@ class Stack:
 
     @property
     def contact(self) -> Header:
-        return "Contact", f"<sip:{self.config.user}@{HERE}>"
+        return self.contact_for(False)
+
+    def contact_for(self, sips: bool) -> Header:
+        """Our Contact: a sips URI where the peer was asked for by one (RFC 3261 8.1.1.8, 12.1.1)."""
+        return "Contact", f"<{'sips' if sips else 'sip'}:{self.config.user}@{HERE}>"
 
     def via(self, request: Request, place: Place) -> Request:
         """Puts our Via with a new branch on top; other Vias of ours are dropped."""
@@ -187,7 +191,7 @@ class Stack:
         """Gives the places a URI leads to, best first: at once for an IP address or a configured name, else when DNS
         has answered (RFC 3263). None where we can't send there."""
         if phone := self.own(uri):
-            then(phone)
+            then(phone if uri.scheme != "sips" else tuple(each for each in phone if each.transport in SECURE))
             return
         try:
             next(locate(uri, self.config.transports, (), self.rng, self.config.names))
@@ -214,13 +218,21 @@ class Stack:
         sent.go_on()
         return sent
 
-    def forward(self, request: Request, to: Place | Uri | Sequence[Place | Uri]) -> None:
-        """Sends a request that makes no transaction: an ACK for a 2xx."""
-        first = to if isinstance(to, (Place, Uri)) else to[0]
-        if isinstance(first, Uri):
-            self.locate(first, lambda places: self.forward(request, places) if places else None)
-        else:
+    def forward(self, request: Request, to: Sequence[Place | Uri], near: Place | None = None) -> None:
+        """Sends a request that makes no transaction: an ACK for a 2xx. Of the places of a name it goes to the one that
+        the 2xx came from, `near`, else to one that is not known to be out of service."""
+        first = to[0]
+        if isinstance(first, Place):
             self.send(self.via(request, first).encode(), first)
+            return
+
+        def located(places: tuple[Place, ...]) -> None:
+            up, down = self.outages.split(places, self.now)
+            same = [place for place in places if near and place[:3] == near[:3]]
+            if best := [*same, *up, *down]:
+                self.forward(request, best, near)
+
+        self.locate(first, located)
 
     def refuse(
         self, transaction: Transaction, status: int, reason: str | None = None, headers: Sequence[Header] = ()

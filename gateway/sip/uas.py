@@ -15,7 +15,7 @@ from gateway.sip.identity import Identity
 from gateway.sip.inbound import Inbound
 from gateway.sip.message import METHODS, Header, Request
 from gateway.sip.notifier import Notifier
-from gateway.sip.place import Place
+from gateway.sip.place import SECURE, Place
 from gateway.sip.reason import read as read_reason
 from gateway.sip.register import RegisterServer
 from gateway.sip.sdp import SessionDescription
@@ -23,6 +23,7 @@ from gateway.sip.session_timer import SessionTimer
 from gateway.sip.stack import ALLOW, SDP_TYPE, InDialog, Stack
 from gateway.sip.states import State
 from gateway.sip.transaction import Transaction
+from gateway.sip.uri import Uri
 
 _MACHINERY = frozenset(
     [
@@ -163,7 +164,7 @@ class Uas:
         unknown = stack.unsupported(request)
         if method is None:
             self._no_method(transaction, request, source)
-        elif request.target.scheme not in ("sip", "tel"):
+        elif not _understood(request.target, source):
             stack.refuse(transaction, 416)
         elif not self._ours(request):
             # we are no proxy: a request for elsewhere is never sent on
@@ -303,6 +304,11 @@ class Uas:
 
     def _full(self, transaction: Transaction, seconds: float) -> None:
         self.stack.refuse(transaction, 503, headers=[("Retry-After", str(max(1, round(seconds))))])
+
+
+def _understood(uri: Uri, source: Place) -> bool:
+    """Whether the scheme of a Request-URI is ours; sips only where nobody on the way could listen (26.2.2)."""
+    return uri.scheme in ("sip", "tel") or (uri.scheme == "sips" and source.transport in SECURE)
 
 
 def _takes_sdp(request: Request) -> bool:
