@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any
 from gateway.calls import commands as do
 from gateway.calls import model as m
 from gateway.calls.party import Owner, Party
+from gateway.calls.progress import progress_s
 from gateway.core.errors import TrunklineError
-from gateway.sip.dialling import is_number
 from gateway.sip.events import TransferAsked
 from gateway.sip.offer_answer import Agreed
 
 if TYPE_CHECKING:
     from gateway.calls.consult import Consultation
     from gateway.calls.driver import CallDriver
-
-NO_PROGRESS_S = 4.0
-OUTSIDE_PROGRESS_S = 30.0
-"""A phone, of an agent or outside, that has not even said it rings by then is taken for gone. A call that goes out
-may try several trunks."""
 
 
 class AgentSide(Owner):
@@ -39,6 +34,10 @@ class AgentSide(Owner):
     @property
     def call_id(self) -> str:
         return self.driver.call.id
+
+    def talks(self, party: Party) -> bool:
+        """Whether it is the phone that the caller talks with."""
+        return party is self.party and party.agent is not None and self.driver.call.agent == party.agent
 
     # --- commands of the call -------------------------------------------------------------------------------------
 
@@ -64,8 +63,7 @@ class AgentSide(Owner):
             self._drop()
             self.driver.feed(m.AgentFailed(name, error.what))
             return
-        seconds = OUTSIDE_PROGRESS_S if is_number(target) else NO_PROGRESS_S
-        self._progress = asyncio.get_running_loop().call_later(seconds, self._no_progress, name)
+        self._progress = asyncio.get_running_loop().call_later(progress_s(target), self._no_progress, name)
 
     def _bridge(self, _: do.Bridge) -> None:
         """Who joins a conversation that goes on does so without a gap."""
@@ -206,7 +204,7 @@ class AgentSide(Owner):
             self.driver.feed(m.HoldChanged("agent", party.held))
 
     def asks_transfer(self, party: Party, event: TransferAsked) -> None:
-        if party is self.party and self.driver.call.agent == party.agent:
+        if self.talks(party):
             self.driver.exchange.control.asked(self.driver, party, event)
         else:
             self.driver.exchange.switchboard.endpoint.reject_transfer(event.transfer, 603)

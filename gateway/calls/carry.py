@@ -76,6 +76,7 @@ def _enqueue(call: m.Call, want: turn.Enqueue, now: Moment) -> tuple[m.Call, Com
         stage=m.Stage.WAITING,
         queue=want.queue,
         intent=want.intent,
+        emergency=want.emergency,
         slots=dict(want.slots),
         listen=None,
         own_deadline=None,

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.calls import model as m
-from gateway.calls.internal import NO_PROGRESS_S, RING_S
+from gateway.calls.internal import RING_S
 from gateway.calls.party import Owner, Party
+from gateway.calls.progress import progress_s
 from gateway.core.ids import uuid7
 from gateway.routing import model as routing
 from gateway.sip.offer_answer import Agreed
@@ -39,7 +40,7 @@ class Consultation(Owner):
         self._board.watch(self.colleague)
         about = {"Call": self.driver.call.id, "Asked-By": self.agent.agent or ""}
         exchange.ring(self.colleague, colleague.aor, self.driver.call, about)
-        self._wait(NO_PROGRESS_S)
+        self._wait(progress_s(colleague.aor))
         exchange.route(routing.Engaged(f"{self._key}/{colleague.id}", colleague.id))
         self.driver.feed(m.HoldChanged("agent", True))
 
@@ -49,10 +50,11 @@ class Consultation(Owner):
         if not self.talking or colleague is None:
             return False
         self.colleague = None
-        self._over(colleague)
+        self._done()
         colleague.leg.stop()
         self.driver.agent.joining = colleague
-        self.driver.feed(m.TakenOver(colleague.agent or "", self.agent.agent or ""))
+        self.driver.feed(m.TakenOver(colleague.agent or "", self.agent.agent or "", out_of=self._seat(colleague)))
+        self._free(colleague)
         return True
 
     def end(self, reason: str) -> None:
@@ -60,19 +62,26 @@ class Consultation(Owner):
         colleague, self.colleague = self.colleague, None
         if colleague is None:
             return
-        self._over(colleague)
+        self._done()
+        self._free(colleague)
         self.agent.leg.stop()
         if self.talking:
             self.agent.leg.unbridge()
         self._board.hang_up(colleague, reason)
         self._board.close(colleague)
 
-    def _over(self, colleague: Party) -> None:
+    def _done(self) -> None:
         if self._timer:
             self._timer.cancel()
         self.driver.agent.consultation = None
+
+    def _free(self, colleague: Party) -> None:
         if colleague.agent:
-            self.driver.exchange.route(routing.CallFinished(f"{self._key}/{colleague.agent}", colleague.agent))
+            self.driver.exchange.route(routing.CallFinished(self._seat(colleague), colleague.agent))
+
+    def _seat(self, colleague: Party) -> str:
+        """What routing knows the colleague to talk in."""
+        return f"{self._key}/{colleague.agent}"
 
     def _wait(self, seconds: float) -> None:
         if self._timer:

@@ -141,7 +141,7 @@ class Control:
         key = self.begin(call)
         try:
             callee = self.exchange.open_phone(call, colleague.id, opened[0].leg)
-            call.ring(callee, colleague.aor, agent.name)
+            call.ring(callee, colleague.aor, agent.name, event.identity)
         except TrunklineError as error:
             call.end(error.what)
             return
@@ -160,9 +160,23 @@ class Control:
 
     def over(self, call: InternalCall) -> None:
         """An internal call has ended: its agents are free again."""
-        for key in [key for key, one in self.internal.items() if one is call]:
-            del self.internal[key]
-            self._free(key)
+        self._free(self._forget(call))
+
+    def _key(self, call: InternalCall) -> str:
+        """By which routing knows it; empty where it is over."""
+        return next((key for key, one in self.internal.items() if one is call), "")
+
+    def _forget(self, call: InternalCall) -> str:
+        key = self._key(call)
+        self.internal.pop(key, None)
+        return key
+
+    def _reseat(self, call: InternalCall, before: str | None, now: str) -> None:
+        """Another agent talks in it."""
+        key = self._key(call)
+        if before and before != now:
+            self.exchange.route(routing.Engaged(f"{key}/{now}", now))
+            self.exchange.route(routing.CallFinished(f"{key}/{before}", before))
 
     def _free(self, key: str) -> None:
         for seat in list(self.exchange.routing_state.seats.values()):
@@ -173,14 +187,18 @@ class Control:
         """Another phone of ours comes in the place of one that talks (RFC 3891)."""
         old = self.exchange.switchboard.parties.get(event.replaces or "")
         owner = old.owner if old else None
-        if old is None or agent is None or not isinstance(owner, (AgentSide, InternalCall)):
+        if old is None or agent is None or not isinstance(owner, (AgentSide, InternalCall)) or not owner.talks(old):
             self._refuse(event, 403, "Not To Be Replaced")
+            return
+        if old.agent != agent.id and (refusal := self._occupied(agent.id)):
+            self._refuse(event, *refusal)
             return
         opened = self._opened(event, agent.id)
         if opened is None or not self._answered(event, *opened):
             return
         if isinstance(owner, InternalCall):
             owner.swap(old, opened[0])
+            self._reseat(owner, old.agent, agent.id)
         else:
             owner.joining = opened[0]
             owner.driver.feed(m.TakenOver(agent.id, old.agent or ""))
@@ -222,21 +240,18 @@ class Control:
 
     def _hand_over(self, driver: CallDriver, call: InternalCall, party: Party, event: sip.TransferAsked) -> None:
         """The caller and the colleague of `call` are joined; `party`, the agent's phone in that call, leaves."""
-        by, colleague = party.agent or "", call.give(party)
+        by, colleague, key = party.agent or "", call.give(party), self._forget(call)
         if colleague is None:  # it only rings yet: the caller waits for it in the agent's place
             callee = call.other(party)
+            to = callee.agent if callee and callee.agent else by
             call.end("transferred")
-            driver.feed(m.TransferWanted(by, ToAgent(callee.agent if callee and callee.agent else by), event.transfer))
-            return
-        driver.agent.joining = colleague
-        self._free_colleague(call, colleague)
-        driver.feed(m.TakenOver(colleague.agent or "", by, event.transfer))
-        call.end("transferred")
-
-    def _free_colleague(self, call: InternalCall, colleague: Party) -> None:
-        key = next((key for key, one in self.internal.items() if one is call), "")
-        if colleague.agent:
-            self.exchange.route(routing.CallFinished(f"{key}/{colleague.agent}", colleague.agent))
+            driver.feed(m.TransferWanted(by, ToAgent(to), event.transfer, out_of=f"{key}/{to}"))
+        else:
+            driver.agent.joining = colleague
+            to = colleague.agent or ""
+            driver.feed(m.TakenOver(to, by, event.transfer, out_of=f"{key}/{to}"))
+            call.end("transferred")
+        self._free(key)
 
     # --- what the desk asks for -----------------------------------------------------------------------------------
 
@@ -286,9 +301,12 @@ class Control:
 
     def pick_up(self, agent: str, call: str) -> None:
         """Rings the agent's phone for a waiting caller, before anybody else's. Raises SipError where there is no such
-        call or agent."""
+        call or agent, or the agent talks or is being rung: the caller then keeps their place."""
         if agent not in self.exchange.agents:
             raise SipError("No such agent", read=agent)
+        seat = self.exchange.routing_state.seats.get(agent)
+        if seat is None or seat.doing in ("talking", "ringing"):
+            raise SipError("The agent can't take a caller now", read=agent)
         self._driver(call).feed(m.TransferWanted("", ToAgent(agent)))
 
     def _driver(self, call: str) -> CallDriver:

@@ -170,7 +170,7 @@ class Exchange:
             self.metrics.refused("unknown number")
             self.switchboard.endpoint.reject(event.call, 404, "Not Found")
             return
-        if self.draining or len(self.calls) >= self.max_calls:
+        if self.draining or len(self.calls) + len(self.control.internal) >= self.max_calls:
             self.metrics.refused("draining" if self.draining else "full")
             self.switchboard.endpoint.reject(event.call, 503, "Service Unavailable")
             return

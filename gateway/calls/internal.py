@@ -6,16 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.calls.party import Owner, Party
+from gateway.calls.progress import progress_s
 from gateway.core.errors import TrunklineError
+from gateway.sip.dialling import is_number
 from gateway.sip.events import TransferAsked
+from gateway.sip.identity import Identity
 from gateway.sip.offer_answer import Agreed
 from gateway.sip.sdp import SessionDescription
 
 if TYPE_CHECKING:
     from gateway.calls.control import Control
-
-NO_PROGRESS_S = 4.0
-"""A phone that has not even said it rings by then is taken for gone."""
 
 RING_S = 45.0
 
@@ -33,12 +33,19 @@ class InternalCall(Owner):
         self._timer: asyncio.TimerHandle | None = None
         self._watch(caller)
 
-    def ring(self, callee: Party, target: str, name: str) -> None:
-        """Calls the colleague's phone. Raises SipError."""
+    def ring(self, callee: Party, target: str, name: str, caller: Identity) -> None:
+        """Calls the colleague's phone; a number outside sees `caller` as its trunk wants it. Raises SipError."""
         self.callee = callee
         self._watch(callee)
-        self._board.invite(callee, target, from_user=self.caller.agent or "", from_display=name)
-        self._wait(NO_PROGRESS_S)
+        if is_number(target):
+            self._board.invite(callee, target, caller=caller)
+        else:
+            self._board.invite(callee, target, from_user=self.caller.agent or "", from_display=name)
+        self._wait(progress_s(target))
+
+    def talks(self, party: Party) -> bool:
+        """Whether it is one of the two, who talk."""
+        return self.talking and party in (self.caller, self.callee)
 
     def other(self, party: Party) -> Party | None:
         """The one at the other end."""

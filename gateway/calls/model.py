@@ -150,11 +150,13 @@ class HoldChanged:
 @dataclass(frozen=True, slots=True)
 class TransferWanted:
     """The caller is to be put through `to` somebody else: agent `by` wants it, or (empty) whoever takes a caller out of
-    the queue for an agent. `ask`: by which the agent's phone is told how it goes, empty where nobody waits for that."""
+    the queue for an agent. `ask`: by which the agent's phone is told how it goes, empty where nobody waits for that.
+    `out_of`: what routing knows agent `to` to talk in until then."""
 
     by: str
     to: Destination
     ask: str = ""
+    out_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +170,12 @@ class CallerReferred:
 @dataclass(frozen=True, slots=True)
 class TakenOver:
     """The agent whom the caller is to talk with from now on is on the line already: they picked the caller up (`by`
-    None), or a colleague spoke with them first and leaves now. `ask` as in TransferWanted."""
+    None), or a colleague spoke with them first and leaves now. `ask`, `out_of` as in TransferWanted."""
 
     agent: str
     by: str | None = None
     ask: str = ""
+    out_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,8 @@ class Call:
     then: Then | None = None
     queue: str | None = None
     intent: str | None = None
+    emergency: bool = False
+    """They wait in the emergency lane, and do so again should they come back to the queue."""
     slots: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     last_heard: str = ""

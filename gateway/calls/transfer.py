@@ -66,10 +66,12 @@ def _told(ask: str, status: int, reason: str = "") -> Commands:
     return [do.TellTransfer(ask, status, reason)] if ask else []
 
 
-def put_through(call: m.Call, only: str | None, priority: int = AGAIN_PRIORITY) -> do.Route:
+def put_through(call: m.Call, only: str | None, priority: int = AGAIN_PRIORITY, out_of: str = "") -> do.Route:
     """The caller waits again: for one agent, or (None) for the queue they came from."""
     queue = routing_queue(call.flow, call.queue or call.flow.human_queue)
-    return do.Route(routing.CallQueued(call.id, queue, call.language, call.intent, priority, only=only))
+    return do.Route(
+        routing.CallQueued(call.id, queue, call.language, call.intent, priority, call.emergency, only, out_of)
+    )
 
 
 def _to_agent(call: m.Call, event: m.TransferWanted, agent: str) -> tuple[m.Call, Commands]:
@@ -77,7 +79,7 @@ def _to_agent(call: m.Call, event: m.TransferWanted, agent: str) -> tuple[m.Call
     if not event.by:
         return replace(call, transfer=under_way), [put_through(call, agent)]
     call = replace(call, stage=m.Stage.WAITING, agent=None, transfer=under_way, then=None)
-    return call, [do.StepAside(), do.PlayMusic(), put_through(call, agent)]
+    return call, [do.StepAside(), do.PlayMusic(), put_through(call, agent, out_of=event.out_of)]
 
 
 def _outside(call: m.Call, event: m.TransferWanted, to: ToOutside, now: Moment) -> tuple[m.Call, Commands]:
@@ -120,7 +122,9 @@ def _to_queue(call: m.Call, event: m.TransferWanted, to: ToQueue, now: Moment) -
     call = replace(_move(call, to.flow), stage=m.Stage.WAITING, agent=None, queue=to.queue)
     commands: Commands = [
         *_handed(event),
-        do.Write("queued", {"queue": to.queue, "intent": call.intent, "reason": "transferred", "emergency": False}),
+        do.Write(
+            "queued", {"queue": to.queue, "intent": call.intent, "reason": "transferred", "emergency": call.emergency}
+        ),
         put_through(call, None, 0),
     ]
     return _hold_on(call, commands, now)
@@ -221,9 +225,9 @@ def failed(call: m.Call, why: str, now: Moment) -> tuple[m.Call, Commands]:
     return call, [*told, do.StepBack(), *_talk(call, under_way.by)]
 
 
-def _talk(call: m.Call, agent: str) -> Commands:
+def _talk(call: m.Call, agent: str, out_of: str = "") -> Commands:
     queue = routing_queue(call.flow, call.queue) if call.queue else None
-    engaged = do.Route(routing.Engaged(call.id, agent, queue))
+    engaged = do.Route(routing.Engaged(call.id, agent, queue, out_of))
     return [do.Bridge(agent), do.Write("bridged", {"agent": agent}), engaged]
 
 
@@ -253,4 +257,4 @@ def taken_over(call: m.Call, event: m.TakenOver, now: Moment) -> tuple[m.Call, C
         return call, [*_told(event.ask, 603, "the caller is gone"), do.TurnAway("the caller is gone")]
     call = replace(call, stage=m.Stage.BRIDGED, agent=event.agent, ringing=None, transfer=None)
     call = replace(call, speaking=0, then=None, own_deadline=None)
-    return call, [*commands, do.TakeOver("transferred"), *_talk(call, event.agent)]
+    return call, [*commands, do.TakeOver("transferred"), *_talk(call, event.agent, event.out_of)]

@@ -37,7 +37,7 @@ class Queue:
 class CallQueued:
     """A caller waits for a human. `priority` comes from intent and tier; `emergency` goes before everything. `only`:
     the one agent the caller is put through to, whatever their skills; where they can't be rung, NobodyThere says so
-    at once."""
+    at once. `out_of`: the call that this agent talks in until then; nobody else is offered the agent in between."""
 
     call: str
     queue: str
@@ -46,6 +46,7 @@ class CallQueued:
     priority: int = 0
     emergency: bool = False
     only: str | None = None
+    out_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,13 @@ class OfferAnswered:
 class Engaged:
     """The agent talks in this call although it was not offered to them: they picked a waiting caller up, a colleague
     put the caller through, or they call a colleague. Where they talk in another call, WithdrawOffer says so. `queue`:
-    whose wrap-up it has, where the call neither waits nor is talked in."""
+    whose wrap-up it has, where the call neither waits nor is talked in. `out_of`: the call that the agent may talk in
+    until then; nobody is offered the agent in between."""
 
     call: str
     agent: str
     queue: str | None = None
+    out_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

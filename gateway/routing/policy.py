@@ -103,8 +103,8 @@ class _Floor:
                 self._down(agent, reason)
             case OfferAnswered(call, agent):
                 self._answered(call, agent)
-            case Engaged(call, agent, queue):
-                self._engaged(call, agent, queue)
+            case Engaged(call, agent, queue, out_of):
+                self._engaged(call, agent, queue, out_of)
             case OfferFailed(call, agent, reason):
                 if self._rings(call, agent):
                     self._put_aside(call, agent)
@@ -118,6 +118,8 @@ class _Floor:
         old = self.waiting.get(event.call)
         if old is not None and old.call == event:
             return
+        if event.only and event.out_of:
+            self._finished(event.out_of, event.only)
         self._left(event.call, "the caller moves to another queue")
         number = old.number if old else self.arrivals
         self.arrivals += 0 if old else 1
@@ -154,13 +156,14 @@ class _Floor:
             return
         self._talks(call, seat, f"{seat.agent.name} answered another offer first")
 
-    def _engaged(self, call: str, agent: str, queue: str | None) -> None:
+    def _engaged(self, call: str, agent: str, queue: str | None, out_of: str) -> None:
         """A conversation that no offer led to is a fact as well, unless the agent is in another one."""
         seat = self.seats.get(agent)
-        if seat is None or (seat.doing == "talking" and seat.call != call):
+        talks = seat.call if seat and seat.doing == "talking" else None
+        if seat is None or talks not in (None, call, out_of):
             why = "the agent is not signed in" if seat is None else f"{seat.agent.name} talks with somebody else"
             self.decisions.append(WithdrawOffer(call, agent, why))
-        elif seat.doing != "talking":
+        elif talks != call:
             self._talks(call, seat, f"{seat.agent.name} took the call", queue)
 
     def _talks(self, call: str, seat: Seat, why: str, queue: str | None = None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
@@ -395,3 +397,121 @@ async def test_a_silent_phone_whose_registration_ends_is_asked_at_once(reason: s
     node.party(first).leg.on_event(media.RtpLost(0.0))
     node.exchange.on_sip(sip.ContactDown("sip:anna@x", "sip:anna@127.0.0.1", reason, 0))
     assert node.sip.options.called is asked
+
+
+# --- who may take whose place -------------------------------------------------------------------------------------
+
+
+async def test_an_agent_who_talks_may_not_come_in_a_colleagues_place() -> None:
+    node = Node("anna", "bo")
+    one, first = await talking(node)
+    two, second = await talking(node, "bo")
+    node.dial("bo", "trunkline", replaces=first)
+    assert node.sip.reject.call_args.args[1] == 486
+    assert not node.sip.answer.call_args.args[0].startswith("in-5")
+    assert node.talk(one.caller, node.party(first))
+    assert node.talk(two.caller, node.party(second))
+
+
+async def test_a_phone_that_only_rings_is_not_replaced() -> None:
+    node = Node("anna", "bo")
+    driver = await node.caller()
+    rung = driver.call.ringing or ""
+    node.dial("bo" if rung == "anna" else "anna", "trunkline", replaces=node.rung(rung))
+    assert node.sip.reject.call_args.args[1] == 403
+    assert driver.call.ringing == rung
+    node = Node("anna", "bo", "chen")
+    node.dial("anna", "bo")
+    node.dial("chen", "trunkline", replaces=node.rung("bo"))
+    assert node.sip.reject.call_args.args[1] == 403
+    assert node.doing("chen") == "idle"
+
+
+async def test_a_colleague_who_comes_in_anothers_place_takes_their_seat() -> None:
+    node = Node("anna", "bo", "chen")
+    node.dial("anna", "bo")
+    bo = node.answer("bo")
+    node.dial("chen", "trunkline", replaces=bo)
+    assert [node.doing(agent) for agent in ("anna", "bo", "chen")] == ["talking", "idle", "talking"]
+
+
+@pytest.mark.parametrize("how", ["REFER", "the desk"])
+async def test_a_colleague_who_takes_a_caller_over_is_offered_nobody_in_between(how: str) -> None:
+    node = Node("anna", "bo")
+    if how == "the desk":
+        driver, _, _ = await asking(node)
+    else:
+        driver, first = await talking(node)
+        second = node.dial("anna", "bo")
+        node.answer("bo")
+    other = await node.caller()
+    before = dict(node.invited)
+    if how == "the desk":
+        node.exchange.control.complete(driver.call.id)
+    else:
+        node.asks(first, "bo", replaces=second)
+    assert driver.call.agent == "bo"
+    assert [who for handle, who in node.invited.items() if handle not in before] == ["anna"]
+    assert other.call.ringing == "anna"
+
+
+async def test_a_caller_who_is_put_through_to_a_phone_that_rings_goes_before_one_who_waits() -> None:
+    node = Node("anna", "bo")
+    driver, first = await talking(node)
+    second = node.dial("anna", "bo")
+    other = await node.caller()
+    node.asks(first, "bo", replaces=second)
+    assert driver.call.ringing == "bo"
+    assert other.call.ringing == "anna"
+    assert node.talk(driver.caller, node.party(node.answer("bo")))
+
+
+async def test_the_sip_call_that_takes_a_caller_over_is_told_to_be_part_of_the_call() -> None:
+    node = Node("anna", "bo")
+    joined: list[tuple[str, str]] = []
+    node.exchange.switchboard.on_called = lambda call, handle: joined.append((call, handle))
+    driver = await node.caller("pick")
+    picked = node.dial("bo" if driver.call.ringing == "anna" else "anna", "*8")
+    assert (driver.call.id, picked) in joined
+    node.hang_up(picked)
+    driver, first = await talking(node)
+    second = node.dial("anna", "bo")
+    colleague = node.answer("bo")
+    node.asks(first, "bo", replaces=second)
+    assert joined.count((driver.call.id, colleague)) == 1
+
+
+async def test_a_colleague_whose_phone_is_a_number_outside_may_take_long_to_ring() -> None:
+    node = Node("anna", "bo")
+    outside = replace(node.exchange.agents["bo"], aor="tel:+4915112345678")
+    node.exchange.agents = {**node.exchange.agents, "bo": outside}
+    node.sip.endpoint.way_out.side_effect = lambda number: ("t", "127.0.0.1")
+    loop = asyncio.get_running_loop()
+    with patch.object(loop, "call_later", wraps=loop.call_later) as later:
+        node.dial("anna", "bo")
+        assert "caller" in node.sip.invite.call_args.kwargs
+        assert [call.args[0] for call in later.call_args_list if call.args[0] in (4.0, 30.0)] == [30.0]
+        node.exchange.control.close()
+        driver, _ = await talking(node)
+        later.reset_mock()
+        node.exchange.control.consult(driver.call.id, "bo")
+        assert [call.args[0] for call in later.call_args_list if call.args[0] in (4.0, 30.0)] == [30.0]
+        node.hang_up(driver.caller.sip)
+
+
+async def test_calls_between_colleagues_count_among_the_calls_that_a_node_takes() -> None:
+    node = Node("anna", "bo")
+    node.exchange.max_calls = 1
+    node.dial("anna", "bo")
+    node.offered("3001")
+    assert node.sip.reject.call_args.args[1] == 503
+
+
+async def test_the_desk_does_not_ring_an_agent_who_talks_for_a_waiting_caller() -> None:
+    node = Node("anna")
+    await talking(node)
+    waits = await node.caller()
+    before = dict(node.exchange.routing_state.waiting)
+    with pytest.raises(SipError):
+        node.exchange.control.pick_up("anna", waits.call.id)
+    assert node.exchange.routing_state.waiting == before

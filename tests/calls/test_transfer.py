@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.calls import commands as do
@@ -275,3 +277,11 @@ def test_a_trunk_that_will_not_take_the_caller_back_has_the_number_called(status
     assert told(caller.feed(m.AgentAnswered("+4930"))) == [200]
     assert caller.feed(m.CallerReferred(200, True)) == []
     assert caller.call.agent == "+4930"
+
+
+def test_an_emergency_stays_one_when_the_conversation_breaks() -> None:
+    caller = bridged()
+    caller.call = replace(caller.call, emergency=True)
+    (_, queued) = routed(caller.feed(m.AgentLeft("anna", "phone vanished")))
+    assert isinstance(queued, routing.CallQueued)
+    assert queued.emergency

@@ -104,8 +104,8 @@ class Floor(RuleBasedStateMachine):
 
     def before_event(self, event: RoutingEvent) -> None:
         match event:
-            case CallQueued(call):
-                self.talks = {a: c for a, c in self.talks.items() if c != call}
+            case CallQueued(call, only=only, out_of=out_of):
+                self.talks = {a: c for a, c in self.talks.items() if c != call and (a, c) != (only, out_of)}
                 if call not in self.waiting:
                     self.since[call] = self.now
                 self.tried.discard(call)
@@ -126,8 +126,8 @@ class Floor(RuleBasedStateMachine):
                     self.talks[agent] = call
                     if self.rings.get(agent) == call:
                         self.stop(agent)
-            case Engaged(call, agent):
-                if agent in self.state.seats and agent not in self.talks:
+            case Engaged(call, agent, out_of=out_of):
+                if agent in self.state.seats and self.talks.get(agent) in (None, call, out_of):
                     self.waiting.pop(call, None)
                     self.talks = {a: c for a, c in self.talks.items() if c != call}
                     self.talks[agent] = call
@@ -260,6 +260,22 @@ class Floor(RuleBasedStateMachine):
         free = agent in self.up and agent not in self.talks
         self.run(Engaged(call, agent))
         assert not free or self.talks[agent] == call
+
+    @precondition(lambda self: self.talks)
+    @rule(data=st.data(), call=calls)
+    def agent_goes_from_one_call_to_another(self, data: st.DataObject, call: str) -> None:
+        agent = data.draw(st.sampled_from(sorted(self.talks)))
+        self.run(Engaged(call, agent, out_of=self.talks[agent]))
+        assert self.talks[agent] == call
+        assert agent not in self.rings
+
+    @precondition(lambda self: self.talks)
+    @rule(data=st.data(), call=calls)
+    def caller_goes_to_an_agent_who_talks(self, data: st.DataObject, call: str) -> None:
+        agent = data.draw(st.sampled_from(sorted(self.talks)))
+        if call not in self.waiting:
+            self.order = [c for c in self.order if c != call]
+        self.run(CallQueued(call, "general", "en-US", only=agent, out_of=self.talks[agent]))
 
     @rule(call=calls, agent=names)
     def late_failure(self, call: str, agent: str) -> None:
