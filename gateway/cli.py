@@ -240,7 +240,8 @@ def doctor(
     from gateway.lab.doctor import examine
     from gateway.lab.models import examined
 
-    settings = load_config(config).with_options(sip=sip, http=http) if config.exists() else None
+    asked = config.exists() or config != DEFAULT_CONFIG
+    settings = load_config(config).with_options(sip=sip, http=http) if asked else None
     rows = examine(settings, examined)
     if as_json:
         print(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
@@ -250,7 +251,7 @@ def doctor(
             table.add_column(column, overflow="fold")
         for row in rows:
             mark = "[green]ok[/]" if row.ok else ("[dim]--[/]" if row.optional else "[red]no[/]")
-            table.add_row(mark, row.what, escape(row.found))
+            table.add_row(mark, escape(row.what), escape(row.found))
         out.print(table)
     raise typer.Exit(0 if all(row.ok or row.optional for row in rows) else 1)
 

@@ -34,8 +34,10 @@ def _settle_memory() -> None:
 
 
 def _show_threads() -> None:
-    """Gives threads their names where top, ps and perf look for them."""
+    """Gives threads their names where top, ps and perf look for them; the first one's is the process's and stays."""
     for thread in threading.enumerate():
+        if thread is threading.main_thread():
+            continue
         with contextlib.suppress(OSError):
             Path(f"/proc/self/task/{thread.native_id}/comm").write_text(thread.name[:15])
 

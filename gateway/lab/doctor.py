@@ -66,6 +66,16 @@ def _engine(config: GatewayConfig) -> Iterator[Row]:
     legs = config.legs
     short = host.open_files_short(legs, config.sip.connections.total)
     yield Row("open files", not short, short or f"enough for {legs} legs ({config.max_calls} calls)")
+    yield _media_ports(config)
+
+
+def _media_ports(config: GatewayConfig) -> Row:
+    """A leg takes an even port and the odd one above it."""
+    first, last = config.media_ports
+    many = len(range(first + first % 2, last + 1, 2))
+    enough = many >= config.legs
+    said = f"{first}-{last}: {many} even ports, {config.legs} legs of {config.max_calls} calls"
+    return Row("ports of media", enough, said + ("" if enough else "; widen ports: under media:"))
 
 
 def _media_io(config: GatewayConfig) -> Row:

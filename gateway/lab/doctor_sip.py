@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
 import json
 import socket
@@ -22,7 +23,8 @@ from gateway.media.addresses import Addresses
 from gateway.sip.certificates import Contexts
 from gateway.sip.config import SipConfig
 from gateway.sip.edge import Listen
-from gateway.sip.udp import who_holds
+from gateway.sip.udp import receive_buffer, who_holds
+from gateway.trunks_file import load_trunks
 
 Report = Mapping[str, Any]
 Ask = Callable[[tuple[str, int], str], Report | None]
@@ -35,6 +37,13 @@ MOST_SHOWN = 5
 _DEMO = "-demo-2611"
 _ADJUSTED_US = 16_000_000
 """A clock whose error may be larger is not synchronised, as systemd counts."""
+
+WHY_NOT_REGISTERED = {
+    400: "its registration can't be read, or its Contact leads nowhere",
+    403: "a wrong password, the name of another agent, or more contacts than registrar: allows",
+    404: "it registers at a domain that is not ours: see domain: under sip:",
+}
+"""Where a REGISTER's status means something else than a call's."""
 
 WHY = {
     400: "its message can't be read: look at the trace of its program",
@@ -81,10 +90,12 @@ def rows(config: GatewayConfig, ask: Ask = ask_gateway, now: float | None = None
     yield _gateway(config, health if running else None)
     for listen in config.sip.listen:
         yield _port(listen, running)
+    yield from _receive_buffer(config)
     yield from _addresses(config)
     yield from _certificates(config, now)
     yield from _clock(now)
     yield from _passwords(config)
+    yield from _trunk_file(config)
     if health is not None and running:
         report = ask(config.http, "/sip") or {}
         yield from _trunks(health.get("checks", {}), report.get("trunks", {}))
@@ -113,16 +124,35 @@ def _port(listen: Listen, running: bool) -> Row:
         try:
             sock.bind((listen.host, listen.port))
         except OSError as error:
-            holder = who_holds(listen.port, "udp" if listen.transport == "udp" else "tcp")
-            if running:
-                return Row(
-                    what, True, f"taken, as it should be while a gateway runs{f', by {holder}' if holder else ''}"
-                )
-            said = f"taken by {holder}" if holder else error.strerror
-            return Row(what, False, f"{said}: stop that program, or choose another port under listen:")
+            return _taken(what, listen, error, running)
     if running:
         return Row(what, False, "free, though a gateway runs: it listens elsewhere; is this its configuration?")
     return Row(what, True, "free")
+
+
+def _taken(what: str, listen: Listen, error: OSError, running: bool) -> Row:
+    """Why a port can't be had, and what to do about it."""
+    if error.errno == errno.EADDRINUSE:
+        holder = who_holds(listen.port, "udp" if listen.transport == "udp" else "tcp")
+        by = f" by {holder}" if holder else ""
+        if running:
+            return Row(what, True, f"taken, as it should be while a gateway runs{',' if by else ''}{by}")
+        return Row(what, False, f"taken{by}: stop that program, or choose another port under listen:")
+    do = {
+        errno.EADDRNOTAVAIL: "it is no address of this machine, name one that is under listen:",
+        errno.EACCES: "choose a port from 1024 on under listen:, or give the program CAP_NET_BIND_SERVICE",
+    }.get(error.errno or 0, "choose another address or port under listen:")
+    return Row(what, False, f"{error.strerror}: {do}")
+
+
+def _receive_buffer(config: GatewayConfig) -> Iterator[Row]:
+    if not any(listen.transport == "udp" for listen in config.sip.listen):
+        return
+    got, wanted = receive_buffer()
+    said = f"{got >> 10} KB"
+    if got < wanted:
+        said += f" of {wanted >> 10}: bursts of messages are lost; sysctl net.core.rmem_max={wanted} allows more"
+    yield Row("receive buffer of SIP over UDP", got >= wanted, said, optional=True)
 
 
 # --- addresses ----------------------------------------------------------------------------------------------------
@@ -255,6 +285,17 @@ def _passwords(config: GatewayConfig) -> Iterator[Row]:
         yield Row("agents' passwords", False, said, optional=True)
 
 
+def _trunk_file(config: GatewayConfig) -> Iterator[Row]:
+    if config.trunks is None:
+        return
+    try:
+        many = len(load_trunks(config.trunks).trunks)
+    except TrunklineError as error:
+        yield Row("trunks", False, " ".join(str(error).splitlines()[:2]))
+    else:
+        yield Row("trunks", True, f"{many} in {config.trunks}")
+
+
 # --- what the running gateway tells -------------------------------------------------------------------------------
 
 
@@ -288,6 +329,8 @@ def _why(refused: Report) -> str:
     what = "to register" if refused["method"] == "REGISTER" else "to call"
     agent = f" ({refused['agent']})" if refused.get("agent") else ""
     why = WHY.get(refused["status"], "")
+    if refused["method"] == "REGISTER":
+        why = WHY_NOT_REGISTERED.get(refused["status"], why)
     said = f"{refused['from']}{agent} wanted {what} {refused['wanted'] or 'nobody'}"
     return f"{said}: {refused['status']} {refused['reason']}" + (f": {why}" if why else "")
 

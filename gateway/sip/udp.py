@@ -25,6 +25,10 @@ _TURN_S = 0.004
 
 _RCVBUFFORCE = 33
 
+_WORDS = 4
+_SHOWN = 80
+"""Words and characters that are shown of another program's command."""
+
 _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _RECEIVE_BUFFER = 4 << 20
@@ -50,10 +54,7 @@ class Udp:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.setblocking(False)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _RECEIVE_BUFFER)
-        except OSError:  # for the administrator alone; else as much as net.core.rmem_max allows
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        _enlarge(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
@@ -112,6 +113,21 @@ class Udp:
         self._sock.close()
 
 
+def _enlarge(sock: socket.socket) -> int:
+    """Asks for a large receive buffer, gives the octets it has."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _RECEIVE_BUFFER)
+    except OSError:  # for the administrator alone; else as much as net.core.rmem_max allows
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel counts twice (socket(7))
+
+
+def receive_buffer() -> tuple[int, int]:
+    """Octets of the receive buffer that this user gets for SIP over UDP, and those that are wanted."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return _enlarge(sock), _RECEIVE_BUFFER
+
+
 def busy(protocol: str, host: str, port: int, error: OSError) -> PortBusy:
     """Why a socket can't be bound, in words."""
     if error.errno != errno.EADDRINUSE:
@@ -128,7 +144,7 @@ def busy(protocol: str, host: str, port: int, error: OSError) -> PortBusy:
 
 
 def who_holds(port: int, protocol: str = "udp") -> str | None:
-    """Which process has a port, as `name (pid)`, where /proc tells us; else None. `protocol`: udp or tcp."""
+    """Which process has a port, as `command (process pid)`, where /proc tells us; else None. `protocol`: udp or tcp."""
     wanted = f":{port:04X}"
     inodes: set[str] = set()
     for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
@@ -141,7 +157,16 @@ def who_holds(port: int, protocol: str = "udp") -> str | None:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(os.readlink(fd) in links for fd in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+                return f"{_command(process)} (process {process.name})"
         except OSError:
             continue
     return None
+
+
+def _command(process: Path) -> str:
+    """How a process was started, by its folder in /proc: the program and its first words. Raises OSError."""
+    words = (process / "cmdline").read_bytes().rstrip(b"\0").decode("utf-8", "replace").split("\0")
+    if not words[0]:
+        return (process / "comm").read_text().strip()
+    text = " ".join((words[0].rpartition("/")[2], *words[1:_WORDS]))
+    return "".join(c if c.isprintable() else "?" for c in text)[:_SHOWN]

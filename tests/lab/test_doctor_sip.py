@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -41,7 +42,9 @@ def test_ports_that_are_free_and_ports_that_others_hold() -> None:
         found = rows(config)[f"SIP on udp://127.0.0.1:{port}"]
         assert not found.ok
         assert "stop that program" in found.found
-        assert "(process " in found.found
+        assert f"(process {os.getpid()})" in found.found
+        command = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode().rpartition("/")[2]
+        assert f"taken by {command} " in found.found
         assert rows(config, health=HEALTH)[f"SIP on udp://127.0.0.1:{port}"].ok
     found = rows(config)[f"SIP on udp://127.0.0.1:{port}"]
     assert found == Row(found.what, True, "free")
@@ -157,6 +160,48 @@ def test_the_running_gateway_tells_of_trunks_phones_and_refused_callers() -> Non
     )
     assert found["locked out 203.0.113.0"].found == "not listened to for 2 h more, after wrong passwords"
     assert found["locked out"].found == "2 more sources"
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_an_address_of_another_machine_is_no_program_to_stop(running: bool) -> None:
+    config = replace(QUIET, sip=SipListen((Listen("udp", "192.0.2.1", 15060),)))
+    found = rows(config, health=HEALTH if running else None)["SIP on udp://192.0.2.1:15060"]
+    assert not found.ok
+    assert "it is no address of this machine" in found.found
+    assert "stop that program" not in found.found
+
+
+def test_a_refused_registration_is_explained_as_one() -> None:
+    refused = {"ago": 5, "method": "REGISTER", "from": "10.0.0.6:5060 tcp", "wanted": "anna", "status": 404}
+    report = {"refused": [{**refused, "reason": "Not Found", "agent": ""}]}
+    said = rows(report=report, health=HEALTH)["refused 5 s ago"].found
+    assert "nobody serves that number" not in said
+    assert "domain: under sip:" in said
+
+
+def test_a_trunk_file_that_can_not_be_used_with_the_gateway_down(tmp_path: Path) -> None:
+    file = tmp_path / "trunks.yaml"
+    file.write_text("trunks: {a: {server: h, transprot: udp}}\n")
+    found = rows(replace(QUIET, trunks=file))["trunks"]
+    assert not found.ok
+    assert "trunks.yaml:1:" in found.found
+    assert "transprot" in found.found
+    file.write_text("trunks: {a: {server: h}}\n")
+    assert rows(replace(QUIET, trunks=file))["trunks"] == Row("trunks", True, f"1 in {file}")
+    assert not rows(replace(QUIET, trunks=tmp_path / "none.yaml"))["trunks"].ok
+
+
+def test_a_receive_buffer_that_the_kernel_caps(monkeypatch: pytest.MonkeyPatch) -> None:
+    what = "receive buffer of SIP over UDP"
+    monkeypatch.setattr(doctor_sip, "receive_buffer", lambda: (212_992, 4 << 20))
+    found = rows()[what]
+    assert (found.ok, found.optional) == (False, True)
+    assert found.found.startswith("208 KB of 4096: ")
+    assert "net.core.rmem_max=4194304" in found.found
+    monkeypatch.setattr(doctor_sip, "receive_buffer", lambda: (4 << 20, 4 << 20))
+    assert rows()[what] == Row(what, True, "4096 KB", optional=True)
+    monkeypatch.undo()
+    assert what in rows()
 
 
 def test_where_none_runs_it_says_how_one_is_started() -> None:
