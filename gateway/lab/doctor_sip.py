@@ -118,13 +118,13 @@ def _port(listen: Listen, running: bool) -> Row:
     what = f"SIP on {listen}"
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     kind = socket.SOCK_DGRAM if listen.transport == "udp" else socket.SOCK_STREAM
-    with socket.socket(family, kind) as sock:
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, kind) as sock:
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((listen.host, listen.port))
-        except OSError as error:
-            return _taken(what, listen, error, running)
+    except OSError as error:
+        return _taken(what, listen, error, running)
     if running:
         return Row(what, False, "free, though a gateway runs: it listens elsewhere; is this its configuration?")
     return Row(what, True, "free")

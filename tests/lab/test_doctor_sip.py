@@ -164,8 +164,8 @@ def test_the_running_gateway_tells_of_trunks_phones_and_refused_callers() -> Non
 
 @pytest.mark.parametrize("running", [False, True])
 def test_an_address_of_another_machine_is_no_program_to_stop(running: bool) -> None:
-    config = replace(QUIET, sip=SipListen((Listen("udp", "192.0.2.1", 15060),)))
-    found = rows(config, health=HEALTH if running else None)["SIP on udp://192.0.2.1:15060"]
+    config = replace(QUIET, sip=SipListen((Listen("udp", "198.51.100.77", 15060),)))
+    found = rows(config, health=HEALTH if running else None)["SIP on udp://198.51.100.77:15060"]
     assert not found.ok
     assert "it is no address of this machine" in found.found
     assert "stop that program" not in found.found
