@@ -51,7 +51,7 @@ from gateway.speech.ears import Ears
 from gateway.speech.pool import Saturated
 from gateway.speech.tts_voices import voices
 from gateway.store.sqlite import SqliteStore, open_store
-from gateway.trunks_file import Trunks, check_agents, load_trunks
+from gateway.trunks_file import Trunks, check_agents, check_pickup, load_trunks
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,9 @@ class Gateway:
         self.roster = load_agents(config.agents, config.domain) if config.agents else Roster(())
         self.trunks = load_trunks(config.trunks) if config.trunks else Trunks()
         dialled.check(self.trunks.dids.values(), self.flows, self.trunks.file)
-        check_agents(self.roster.agents, self.trunks)
+        served = dialled.numbers(self.flows.values())
+        check_agents(self.roster, self.trunks, served)
+        check_pickup(config, self.roster, self.trunks, served)
         recordings = _folder(config.data / "recordings")
         store = open_store(config.data, node_id())
         self._store = store

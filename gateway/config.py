@@ -70,6 +70,7 @@ class GatewayConfig:
     recordings: tuple[str, int] = ("wav", 8000)
     traces: int = 500
     pickup: str = "*8"
+    pickup_mark: Mark | None = field(default=None, compare=False)
     max_calls: int = 200
     file: str = ""
 
@@ -107,11 +108,13 @@ class GatewayConfig:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The agents and their passwords; `srtp`: of those for whom it is another one than for everybody."""
+    """The agents and their passwords; `srtp`: of those for whom it is another one than for everybody; `marks`: where
+    each stands in the file."""
 
     agents: tuple[Agent, ...]
     passwords: dict[str, str] = field(default_factory=dict, repr=False)
     srtp: Mapping[str, str] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = field(default_factory=dict, compare=False)
 
 
 def endpoint(text: str, what: str, mark: Mark | None = None) -> tuple[str, int]:
@@ -184,7 +187,7 @@ def load_config(path: Path) -> GatewayConfig:
         trace = _section(f, "trace", report)
         traces = trace.integer("calls", default.traces, 0, 100_000)
         _done(trace)
-        pickup = f.text("pickup", default.pickup)
+        pickup, pickup_mark = f.text("pickup", default.pickup), f.mark("pickup")
         limits = _section(f, "limits", report)
         max_calls = limits.integer("calls", default.max_calls, 1, 100_000)
         _done(limits)
@@ -217,6 +220,7 @@ def load_config(path: Path) -> GatewayConfig:
         recordings=(form, int(rate)),
         traces=traces,
         pickup=pickup,
+        pickup_mark=pickup_mark,
         max_calls=max_calls,
         file=str(path),
     )
@@ -248,8 +252,10 @@ def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
     agents: list[Agent] = []
     passwords: dict[str, str] = {}
     srtp: dict[str, str] = {}
+    marks: dict[str, Mark] = {}
     with Fields(read(path, ConfigError), report, "the agents' file") as f:
         for agent_id, node in f.named("agents", required=True):
+            marks[agent_id] = node.key_mark or node.mark
             with Fields(node, report, f"agent {agent_id}") as g:
                 name = g.text("name", agent_id)
                 phone = _phone(g, report)
@@ -276,7 +282,7 @@ def load_agents(path: Path, domain: str = "trunkline.local") -> Roster:
                 skills = {skill: _level(level, skill, report) for skill, level in g.named("skills")}
             agents.append(Agent(agent_id, name, phone or f"sip:{agent_id}@{domain}", skills, queues))
     report.settle(str(path))
-    return Roster(tuple(agents), passwords, srtp)
+    return Roster(tuple(agents), passwords, srtp, marks)
 
 
 def _phone(g: Fields, report: Report) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway import config_media
+from gateway.config import GatewayConfig, Roster
 from gateway.core.errors import ConfigError, nearest
 from gateway.flow.dialled import Dids, Number
 from gateway.flow.fields import Fields, Report, duration_of, text_of
 from gateway.flow.nodes import Node, read
-from gateway.routing.model import Agent
 from gateway.sip import identity
 from gateway.sip.auth import Account
 from gateway.sip.numbers import COUNTRIES, FORMATS, e164
@@ -63,18 +63,37 @@ def load_trunks(path: Path) -> Trunks:
     return Trunks(tuple(trunks), destinations, dids, str(path))
 
 
-def check_agents(agents: Iterable[Agent], trunks: Trunks) -> None:
-    """Raises ConfigError where an agent's number may not be called, or a trunk's account has an agent's name."""
-    for agent in agents:
-        number = agent.aor.removeprefix("tel:")
+def check_agents(roster: Roster, trunks: Trunks, served: Iterable[str] = ()) -> None:
+    """Raises Findings where an agent's number may not be called, a trunk's account has an agent's name, or an agent's
+    name is a number in `served`, which leads to a flow."""
+    report = Report(ConfigError)
+    accounts = {trunk.account.user: trunk.name for trunk in trunks.trunks if trunk.account}
+    taken = {*served, *(number for dids in trunks.dids.values() for number in dids)}
+    for agent in roster.agents:
+        mark, number = roster.marks.get(agent.id), agent.aor.removeprefix("tel:")
         if number != agent.aor and not trunks.destinations.permits(number):
-            raise ConfigError(
+            report.add(
                 f"the phone of agent {agent.id} may not be called",
+                mark,
                 do=f"list the beginning of its number under outbound: allow: in {trunks.file or 'trunks.yaml'}",
             )
-        for trunk in trunks.trunks:
-            if trunk.account and trunk.account.user == agent.id:
-                raise ConfigError(f"trunk {trunk.name} has an account with the name of an agent", read=agent.id)
+        if agent.id in accounts:
+            report.add(f"trunk {accounts[agent.id]} has an account with the name of an agent", mark, read=agent.id)
+        if agent.id in taken:
+            report.add("an agent has the name of a number that leads to a flow", mark, read=agent.id)
+    report.settle("the agents' file")
+
+
+def check_pickup(config: GatewayConfig, roster: Roster, trunks: Trunks, served: Iterable[str]) -> None:
+    """Raises ConfigError where what an agent dials to take a waiting caller is somebody else's number."""
+    taken = {*served, *(number for dids in trunks.dids.values() for number in dids)}
+    if config.pickup in taken or config.pickup in roster.marks:
+        raise ConfigError(
+            "pickup is the number of a flow or the name of an agent",
+            where=config.pickup_mark,
+            read=config.pickup,
+            expected="one that leads nowhere, such as *8",
+        )
 
 
 def _is_for_calls_out(node: Node) -> bool:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import load_agents
+from gateway.config import Roster, load_agents, load_config
 from gateway.core.errors import ConfigError, Findings
 from gateway.flow.dialled import Number
 from gateway.sip.auth import Account
 from gateway.sip.trunks import RegisterAs
-from gateway.trunks_file import Trunks, check_agents, load_trunks
+from gateway.trunks_file import Trunks, check_agents, check_pickup, load_trunks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -248,12 +248,28 @@ def test_an_agents_number_has_to_be_one_that_may_be_called(tmp_path: Path) -> No
     (anna,) = load_agents(agents).agents
     assert anna.aor == "tel:+4915112345678"
     assert load_agents(agents).passwords == {}
-    check_agents([anna], loaded(tmp_path, "trunks: {a: {server: h}}\noutbound: {allow: +49151}"))
-    with pytest.raises(ConfigError, match="phone of agent anna may not be called"):
-        check_agents([anna], loaded(tmp_path, "trunks: {a: {server: h}}"))
+    roster = load_agents(agents)
+    check_agents(roster, loaded(tmp_path, "trunks: {a: {server: h}}\noutbound: {allow: +49151}"))
+    with pytest.raises(Findings, match=r"agents.yaml:1:10: the phone of agent anna may not be called"):
+        check_agents(roster, loaded(tmp_path, "trunks: {a: {server: h}}"))
     taken = loaded(tmp_path, "trunks: {a: {account: {user: anna, password: x}}}\noutbound: {allow: '*'}")
-    with pytest.raises(ConfigError, match="account with the name of an agent"):
-        check_agents([anna], taken)
+    with pytest.raises(Findings, match=r"agents.yaml:1:10: trunk a has an account with the name of an agent"):
+        check_agents(roster, taken)
+
+
+def test_a_number_leads_to_one_place(tmp_path: Path) -> None:
+    agents, gateway = tmp_path / "agents.yaml", tmp_path / "gateway.yaml"
+    agents.write_text("agents: {anna: {password: x}, '1001': {password: x}}\n")
+    gateway.write_text("pickup: '1001'\n")
+    roster, config = load_agents(agents), load_config(gateway)
+    trunks = loaded(tmp_path, "trunks: {a: {server: h, dids: {1001: bank}}}")
+    for numbers, found in (([], trunks), (["1001"], Trunks())):
+        with pytest.raises(Findings, match=r"agents.yaml:1:31: an agent has the name of a number"):
+            check_agents(roster, found, numbers)
+        with pytest.raises(ConfigError, match=r"gateway.yaml:1:9: pickup is the number of a flow"):
+            check_pickup(config, Roster(()), found, numbers)
+    check_agents(roster, Trunks(), ["1000"])
+    check_pickup(config, Roster(()), Trunks(), ["1000"])
 
 
 @pytest.mark.parametrize(
