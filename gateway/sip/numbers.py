@@ -12,8 +12,8 @@ from gateway.sip.grammar import clean
 from gateway.sip.uri import Uri
 
 FORMATS = ("plus", "e164", "national", "as_is")
-"""How a number is written for a peer: +4930123456, 4930123456, 030123456 (00442071234567 abroad), or as we know it: with
-+ where it is a full number, else as it was dialled."""
+"""How a number is written for a peer: +4930123456, 4930123456, 030123456 (00442071234567 abroad), or as we know it:
+with + where it is a full number, else as it was dialled."""
 
 COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS)
 """ISO 3166-1 codes that numbers can be read by."""
