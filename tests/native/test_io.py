@@ -119,8 +119,10 @@ def test_thousands_of_packets_over_200_sockets_keep_order_and_tag(loop: ioloop.I
             heard[tag].append((packet, source))
     for tag, packet, source in rest(loop):
         heard[tag].append((packet, source))
-    assert heard == sent
-    assert loop.counters()["received"] == 8000
+    ours = {peer.getsockname()[:2] for peer in peers}  # another program's late packet may meet a port it once knew
+    strange = [packet for packets in heard.values() for packet in packets if packet[1] not in ours]
+    assert {tag: [packet for packet in packets if packet[1] in ours] for tag, packets in heard.items()} == sent
+    assert loop.counters()["received"] == 8000 + len(strange)
 
 
 @pytest.mark.parametrize("ip", LOOPBACK)
