@@ -54,6 +54,7 @@ def message(data: bytes) -> None:
         assert again.index | {"Content-Length": []} == found.index | {"Content-Length": []}
         assert again.body == found.body
         read(found)
+    assert len(masked(data)) == len(data)
     node = Endpoint(CONFIG)
     node.receive(data, ELSEWHERE, 1.0)
     node.tick(400.0)

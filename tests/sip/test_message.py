@@ -111,6 +111,8 @@ BROKEN = {
     "no From": request("OPTIONS", drop=("From",)),
     "no To": request("OPTIONS", drop=("To",)),
     "no CSeq": request("OPTIONS", drop=("CSeq",)),
+    "an empty tag": request("OPTIONS", To="<sip:c@d>;tag="),
+    "a tag without a value": request("OPTIONS", From="<sip:a@b>;tag"),
     "two Froms": request("OPTIONS").replace(b"Max-", b"f: <sip:x@y>;tag=2\r\nMax-"),
     "a quote that never ends": request("OPTIONS", To='"Mr. J. User <sip:j.user@example.com>'),
     "a URI in angles": request("OPTIONS", uri="<sip:user@10.0.0.2>"),
