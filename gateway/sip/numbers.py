@@ -98,6 +98,8 @@ def _canonical(text: str, country: str | None) -> str | None:
     if number is None:
         return None
     full = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    if full == text:
+        return full
     again = _parsed(full, None)
     return full if again and phonenumbers.format_number(again, PhoneNumberFormat.E164) == full else None
 
