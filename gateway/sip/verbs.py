@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Unpack
 
@@ -13,14 +14,14 @@ from gateway.sip.placing import Invitation
 from gateway.sip.sdp import SessionDescription
 
 
-class Verbs:
+class Verbs(ABC):
     """Each verb's messages leave at once, its events come in a later turn of the loop."""
 
     endpoint: Endpoint
 
+    @abstractmethod
     def settle(self) -> None:
         """Sends what a verb left to be sent."""
-        raise NotImplementedError
 
     def ring(self, call: str, sdp: SessionDescription | None = None, *, status: int | None = None) -> None:
         self.endpoint.ring(call, sdp, status=status, now=time.monotonic())
